@@ -11,16 +11,20 @@ __all__ = ['SWEEP', 'LOOKS', 'CAPS', 'MARKS', 'LABELS', 'spline', 'outline', 'be
            'mark_bars', 'mark_wave', 'mark_rings', 'mark_arrows', 'draw_back', 'draw_collar', 'draw_laces',
            'draw_upper', 'look_for', 'backdrop', 'shading', 'ground', 'photograph', 'draw_shoe', 'make_samples']
 
-# %% ../nbs/02_samples.ipynb #7513f481
-import colorsys, hashlib, os, re
+# %% ../nbs/02_samples.ipynb #c3b1ac40
+import colorsys, hashlib, os
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from fastcore.basics import NS, listify
 from PIL import Image, ImageDraw, ImageFilter
+
+from .images import write_whole
+from .settings import is_label
 
 # %% ../nbs/02_samples.ipynb #69e55349
 def spline(pts:Sequence, n:int=8, closed:bool=False)->np.ndarray:
@@ -60,13 +64,13 @@ def placing(
     m = turn @ np.diag([s if left else -s, -s])
     return np.column_stack([m, np.array([x,y])*size - m@[50,20]])
 
-# %% ../nbs/02_samples.ipynb #61f500ba
+# %% ../nbs/02_samples.ipynb #8ae759b2
 class Pen:
     "Draws shapes given in shoe units on a canvas `over` times too big"
     def __init__(self, size:int, place:np.ndarray, over:int=3):
         self.size,self.place,self.over = size,place,over
         self.unit = float(np.hypot(*place[:,0]))
-        self.use(Image.new('RGBA', (size*over,)*2))
+        self.use(Image.new('RGBa', (size*over,)*2))
 
     def use(self, im:Image.Image): self.im,self.draw = im,ImageDraw.Draw(im)
 
@@ -115,7 +119,7 @@ class Pen:
 
     def done(self)->Image.Image:
         "The drawing at its final size, transparent where nothing was drawn"
-        return self.im.convert('RGBa').resize((self.size,)*2, Image.Resampling.LANCZOS, reducing_gap=1.5).convert('RGBA')
+        return self.im.resize((self.size,)*2, Image.Resampling.LANCZOS, reducing_gap=1.5).convert('RGBA')
 
 # %% ../nbs/02_samples.ipynb #6d3a242f
 def mix(a:tuple, b:tuple, t:float)->tuple: return tuple(round(p+(q-p)*t) for p,q in zip(a,b))
@@ -146,7 +150,7 @@ def colourway(r:np.random.Generator)->NS:
               cap=pick(r, [white,cream,body], [.7,.15,.15]), lace=pick(r, [white,white,mark,black]),
               lining=pick(r, [shade(body,.35),mark,grey]), tongue=pick(r, [body,over]), thread=offset(over,.35))
 
-# %% ../nbs/02_samples.ipynb #72bea813
+# %% ../nbs/02_samples.ipynb #c6a2bfdc
 @dataclass
 class Look:
     "The shape of one model, in shoe units"
@@ -167,8 +171,8 @@ class Look:
     suede:bool=False # rough leather?
 
 LOOKS = dict(
-    nike_air_force_1=Look(10.5,13.5,15.5,42,50,38,47, 'holes','sweep','cup', size=1.05),
-    nike_court_vision=Look(7.5,9.5,14,38,47,33,44, 'long','sweep','line', size=.74, reach=12, pad=4.5),
+    nike_air_force_1=Look(11.5,14.5,15.5,43,51,39,48, 'holes','sweep','cup', size=1.05),
+    nike_court_vision=Look(7,8.5,13.5,37,46,32,43, 'long','sweep','line', size=.7, reach=14, pad=4.5),
     adidas_superstar=Look(8,8.5,14.5,37,46,33,42, 'shell','serrated','foxing'),
     puma_suede=Look(5.5,6.5,12.5,33,40.5,29,38, 'plain','strip','foxing', suede=True))
 
@@ -345,7 +349,7 @@ def look_for(label:str)->Look:
                 sole=pick(r, ['cup','line','foxing']), size=u(.8,1.1), reach=u(-2,6), count=pick(r, [2,4,5]),
                 pad=u(1.5,4.5), suede=bool(r.random()<.3))
 
-# %% ../nbs/02_samples.ipynb #f3ec8ead
+# %% ../nbs/02_samples.ipynb #3ff48b32
 def backdrop(r:np.random.Generator, size:int)->np.ndarray:
     "A background without a shoe, `(size, size, 3)`, from 0 to 255"
     y,x = np.mgrid[:size,:size].astype(np.float32)/size
@@ -354,8 +358,8 @@ def backdrop(r:np.random.Generator, size:int)->np.ndarray:
     if kind=='gradient': return a+(b-a)*np.clip(.5+(x-.5)*np.cos(turn)+(y-.5)*np.sin(turn), 0, 1)[...,None]
     if kind=='floor': return a+(b*(.8+.25*y[...,None])-a)*np.clip((y-line+(x-.5)*slope)*size/3, 0, 1)[...,None]
     if kind=='plain': return np.broadcast_to(a, (size,size,3))
-    grain = Image.fromarray(r.integers(0, 256, (size,size), np.uint8)).filter(ImageFilter.GaussianBlur(size/250))
-    return a+(np.asarray(grain, np.float32)[...,None]-128)*r.uniform(.2,.6)
+    grain = Image.fromarray(r.integers(0, 256, (size,size), np.uint8)).filter(ImageFilter.GaussianBlur(.6+size/400))
+    return a+(np.asarray(grain, np.float32)[...,None]-128)*r.uniform(.15,.45)
 
 # %% ../nbs/02_samples.ipynb #c50c5a63
 def shading(pen:Pen, k:Look, light:float)->np.ndarray:
@@ -374,7 +378,7 @@ def ground(pen:Pen)->np.ndarray:
     around = pen.soft(spline([(-4,3),(50,8),(104,3),(110,-3),(50,-7),(-10,-3)], closed=True), 6)
     return 1-.5*touch-.32*around
 
-# %% ../nbs/02_samples.ipynb #63274019
+# %% ../nbs/02_samples.ipynb #293a78c8
 def photograph(pen:Pen, k:Look, r:np.random.Generator)->Image.Image:
     "The finished drawing in a scene"
     u,n = r.uniform,pen.size
@@ -382,13 +386,13 @@ def photograph(pen:Pen, k:Look, r:np.random.Generator)->Image.Image:
     rgb,alpha = im[...,:3]*shading(pen, k, u(-1,1))[...,None],im[...,3:]/255
     if k.suede: rgb = rgb + (pen.soft(upper(k),.8)*r.standard_normal((n,n), np.float32))[...,None]*(2.5+.025*rgb)
     out = backdrop(r, n)*ground(pen)[...,None]*(1-alpha) + rgb*alpha
-    y,x = np.mgrid[-1:1:n*1j,-1:1:n*1j].astype(np.float32)
-    exposure = (u(.85,1.08)+u(-.08,.08)*x+u(-.08,.08)*y)[...,None]*np.array([1+u(-.05,.05),1,1+u(-.05,.05)], np.float32)
+    x = np.linspace(-1, 1, n, dtype=np.float32)
+    exposure = (u(.85,1.08)+u(-.08,.08)*x+u(-.08,.08)*x[:,None])[...,None]*np.array([1+u(-.05,.05),1,1+u(-.05,.05)], np.float32)
     out = out*exposure + r.standard_normal((n,n,1), np.float32)*u(0,5)
     pic = Image.fromarray(out.clip(0,255).astype(np.uint8))
     return pic.filter(ImageFilter.GaussianBlur(n/160*u(.3,.8))) if r.random()<.25 else pic
 
-# %% ../nbs/02_samples.ipynb #21ee25a5
+# %% ../nbs/02_samples.ipynb #4b0fa57b
 def draw_shoe(
     label:str, # what to draw: a known label, or any other text
     seed:int=0, # which one of the many
@@ -398,13 +402,13 @@ def draw_shoe(
     r,k = rng_for(label, seed),look_for(label)
     u = r.uniform
     k = replace(k, **{o: getattr(k,o)*u(.95,1.05) for o in ('front','heel','toe','tongue','size')})
-    c,length = colourway(r),u(.66,.88)
-    pen = Pen(size, placing(size, length, .5+u(-.36,.36)*(1-length), .55+u(-.08,.08), u(-8,8), r.random()<.5))
+    c,length = colourway(r),u(.74,.9)
+    pen = Pen(size, placing(size, length, .5+u(-.36,.36)*(1-length), .55+u(-.07,.07), u(-6,6), r.random()<.5))
     draw_upper(pen, k, c)
     draw_sole(pen, k, c)
     return photograph(pen, k, r)
 
-# %% ../nbs/02_samples.ipynb #77f5774c
+# %% ../nbs/02_samples.ipynb #54619b92
 LABELS = tuple(LOOKS)
 
 def make_samples(
@@ -417,12 +421,10 @@ def make_samples(
     "Write `n` pictures per label to `path/<label>/<four digits>.jpg`"
     path,labels = Path(path),listify(labels)
     for label in labels:
-        if not re.fullmatch('[a-z0-9_]+', label): raise ValueError(f'label {label!r}: use lowercase letters, digits and underscores only')
+        if not is_label(label): raise ValueError(f'label {label!r}: use lowercase letters, digits and underscores, and no reserved name')
     for label in labels:
-        folder = path/label
-        folder.mkdir(parents=True, exist_ok=True)
         for i in range(n):
-            new = folder/f'.{i:04d}.{os.getpid()}.tmp'
-            draw_shoe(label, seed*10_000+i, size).save(new, 'JPEG', quality=90)
-            os.replace(new, folder/f'{i:04d}.jpg')
+            out = BytesIO()
+            draw_shoe(label, seed*10_000+i, size).save(out, 'JPEG', quality=90)
+            write_whole(path/label/f'{i:04d}.jpg', out.getvalue())
     return path
