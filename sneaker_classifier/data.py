@@ -7,9 +7,12 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/data.html.md"""
 # %% auto #0
 __all__ = ['labelled_items', 'split_items', 'OpenSquare', 'open_all', 'sneaker_dls']
 
-# %% ../nbs/05_data.ipynb #3072d77d
-import hashlib
+# %% ../nbs/05_data.ipynb #97153256
+import hashlib, warnings
 from pathlib import Path
+
+# fastai and timm call torch.jit.script while they load, and torch complains about it each time.
+warnings.filterwarnings('ignore', '`torch.jit', FutureWarning)
 
 import numpy as np
 import pandas as pd

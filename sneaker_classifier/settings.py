@@ -124,7 +124,7 @@ class Settings:
     @property
     def brands(self)->list: return list(dict.fromkeys(c.brand for c in self.classes.values()))
 
-# %% ../nbs/00_settings.ipynb #c1092ca3
+# %% ../nbs/00_settings.ipynb #da8a3f77
 def nearest(
     word:str,   # What somebody wrote
     known:list  # What they may have meant
@@ -139,7 +139,6 @@ def _refuse_unknown(where, given, known):
         if key not in known: raise SettingsError(f'{where} {key}: there is no such key. {nearest(key, list(known))}')
 
 def _read_section(kind, items, where):
-    if items is None: raise SettingsError(f'{where}: this section is missing. Write it, or start again from the settings.ini that comes with the project.')
     known = {f.name:f.metadata for f in fields(kind)}
     _refuse_unknown(where, items, known)
     values = {}
@@ -150,8 +149,9 @@ def _read_section(kind, items, where):
     return kind(**values)
 
 def _read_class(label, items, where):
-    if not is_label(label): raise SettingsError(f'{where}: not a section of settings, and not a label either. '
-        f'{nearest(label, list(_sections))} A label has lowercase letters, digits and underscores, such as nike_air_force_1.')
+    if not is_label(label) or difflib.get_close_matches(label, _sections, cutoff=.8):
+        raise SettingsError(f'{where}: neither a section of settings nor a label for a class. {nearest(label, list(_sections))} '
+            'A label has lowercase letters, digits and underscores, such as nike_air_force_1.')
     _refuse_unknown(where, items, ('brand', 'model', 'search'))
     for key in ('brand', 'model'):
         value = items.get(key, '').strip()
@@ -161,7 +161,7 @@ def _read_class(label, items, where):
     search = tuple(o.strip() for o in items.get('search', '').splitlines() if o.strip())
     return SneakerClass(label, items['brand'].strip(), items['model'].strip(), search or (f"{items['brand']} {items['model']} sneaker",))
 
-# %% ../nbs/00_settings.ipynb #7ad2ac3e
+# %% ../nbs/00_settings.ipynb #07b81e14
 def _parse(path):
     parser = configparser.ConfigParser(interpolation=None, default_section='\0')
     # Notepad on Windows starts a UTF-8 file with a byte order mark, which utf-8-sig takes off.
@@ -175,22 +175,25 @@ def _is_ours(path):
     try: return bool(set(_sections) & set(_parse(path)))
     except SettingsError: return True
 
+def _packaged():
+    here = Path(__file__).resolve().parent
+    return next((p for p in (here/'settings.ini', here.parent/'settings.ini') if p.is_file()), here/'settings.ini')
+
 def find_settings(
     start:Path|str='.' # Folder to start from
 )->Path: # The nearest settings.ini above `start`, else the one that came with the package
     "Find settings.ini by walking up from `start`"
-    start,here = Path(start).resolve(),Path(__file__).resolve().parent
-    above = [d/'settings.ini' for d in (start, *start.parents)]
-    for path in above:
-        if path.is_file() and _is_ours(path): return path
-    return next((p for p in (here/'settings.ini', here.parent/'settings.ini') if p.is_file()), above[0])
+    start = Path(start).resolve()
+    above = (d/'settings.ini' for d in (start, *start.parents))
+    return next((p for p in above if p.is_file() and _is_ours(p)), None) or _packaged()
 
 def load_settings(
     path:Path|str|None=None # A settings file; None finds one with `find_settings`
 )->Settings:
-    "Read and check a settings file; raises `SettingsError`"
+    "Read and check a settings file; a section it lacks is taken from the one that came with the package; raises `SettingsError`"
     path = Path(path) if path else find_settings()
     items = _parse(path)
-    parts = {name:_read_section(kind, items.pop(name, None), f'{path.name} [{name}]') for name,kind in _sections.items()}
+    default = _parse(_packaged()) if set(_sections)-set(items) else {}
+    parts = {name:_read_section(kind, items.pop(name, default.get(name, {})), f'{path.name} [{name}]') for name,kind in _sections.items()}
     classes = {label:_read_class(label, o, f'{path.name} [{label}]') for label,o in items.items()}
     return Settings(classes, **parts, path=path)

@@ -1,0 +1,126 @@
+"Inputs that are no pictures, or more than a picture: one clear sentence each, through Python, the command line and the app"
+import io, struct, zlib
+
+import numpy as np
+import pytest
+from conftest import command
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from sneaker_classifier import BadImage, SneakerClassifier, open_image, safe_name, sanitize
+from sneaker_classifier.app import build_app
+from sneaker_classifier.samples import draw_shoe
+
+
+def _file(im, fmt, **kw):
+    out = io.BytesIO()
+    im.save(out, fmt, **kw)
+    return out.getvalue()
+
+def _bomb():
+    "20,000 × 20,000 pixels in earnest: a PNG of one colour, some 1.2 MB"
+    def chunk(kind, data): return struct.pack('>I', len(data))+kind+data+struct.pack('>I', zlib.crc32(kind+data))
+    head = struct.pack('>IIBBBBB', 20_000, 20_000, 8, 2, 0, 0, 0)
+    return b'\x89PNG\r\n\x1a\n'+chunk(b'IHDR', head)+chunk(b'IDAT', zlib.compress(bytes(20_000*60_001), 1))+chunk(b'IEND', b'')
+
+shoe = draw_shoe('puma_suede', size=200)
+bad = dict(text=(b'I am not a picture', 'not a picture'), empty=(b'', 'empty'), truncated=(_file(shoe, 'JPEG')[:3000], 'cut off'),
+    bomb=(_bomb(), 'more pixels than'), svg=(b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', 'not a picture'),
+    html=(b'<html><script>alert(1)</script></html>', 'not a picture'), tiff=(_file(shoe, 'TIFF'), 'not accepted'),
+    speck=(_file(shoe.resize((3, 3)), 'PNG'), 'only 3 × 3'), thread=(_file(shoe.resize((2000, 20)), 'PNG'), 'one side'))
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('bad')
+    for name,(data,_) in bad.items(): (folder/f'{name}.jpg').write_bytes(data)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def clf(trained): return SneakerClassifier.load(trained[0])
+
+
+@pytest.fixture(scope='module')
+def app(clf):
+    app = build_app(clf)
+    app.launch(prevent_thread_lock=True, quiet=True, server_name='127.0.0.1', ssr_mode=False)
+    yield Client(app.local_url, verbose=False)
+    app.close()
+
+
+@pytest.mark.parametrize('name', bad)
+def test_python(name, files, clf):
+    for src in (files/f'{name}.jpg', bad[name][0], io.BytesIO(bad[name][0])):
+        with pytest.raises(BadImage, match=bad[name][1]) as e: clf.predict(src)
+        assert '\n' not in str(e.value)
+        with pytest.raises(BadImage, match=bad[name][1]): sanitize(src)
+
+
+def test_command_line(files, trained):
+    paths = sorted(files.iterdir())
+    done = command('predict', *paths, '--model', trained[0], ok=False)
+    for path,line in zip(paths, done.stdout.splitlines()): assert path.name in line and bad[path.stem][1] in line
+    assert f'{len(bad)} could not be used' in done.stdout
+
+
+@pytest.mark.parametrize('name', bad)
+def test_app(name, files, app):
+    said,top = app.predict(handle_file(files/f'{name}.jpg'), api_name='/predict')
+    assert bad[name][1] in said and 'Traceback' not in said and top is None
+
+
+def test_app_answers(app, clf, tmp_path):
+    shoe.save(tmp_path/'shoe.png')
+    said,top = app.predict(handle_file(tmp_path/'shoe.png'), api_name='/predict')
+    p = clf.predict(shoe)
+    assert p.name in said and top['label']==p.name and len(top['confidences'])==3
+
+
+@pytest.mark.parametrize('array', [np.zeros((50, 50), np.uint8), np.zeros((50, 50, 3), np.float32), np.zeros((50, 50, 4), np.uint8)])
+def test_arrays_of_another_kind(array, clf):
+    with pytest.raises(BadImage, match='array must be of uint8'): clf.predict(array)
+
+
+@pytest.mark.parametrize('src', ['no/such.jpg', '.', None, 3.5, 'a\0b.jpg'])
+def test_no_file(src):
+    with pytest.raises(BadImage): open_image(src)
+
+
+def test_larger_than_allowed(monkeypatch):
+    from dataclasses import replace
+    from sneaker_classifier import load_settings
+    small = replace(load_settings().limits, max_megabytes=0.01)
+    with pytest.raises(BadImage, match='larger than 0.01 MB'): open_image(_file(shoe.resize((600, 600)), 'PNG'), small)
+
+
+@pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16'])
+def test_every_kind_of_colour(mode):
+    grey = Image.new('L', (32, 32), 200)
+    im = Image.fromarray(np.full((32, 32), 200*256, np.uint16)) if mode=='I;16' else grey.convert('RGB').convert(mode) if mode!='LA' else grey.convert('LA')
+    fmt = 'JPEG' if mode=='CMYK' else 'PNG'
+    got = open_image(_file(im, fmt))
+    assert got.mode=='RGB' and abs(np.asarray(got).mean()-(255 if mode=='1' else 200))<56
+
+
+@pytest.mark.parametrize('fmt', ['JPEG', 'PNG', 'WEBP', 'AVIF', 'GIF', 'MPO'])
+def test_every_kind_of_file(fmt, clf): assert clf.predict(_file(shoe, fmt)).label in clf.labels
+
+
+def test_fuzzed_files_raise_nothing_else():
+    "Flip bytes in good files of each format: it opens, or it is a BadImage"
+    rng = np.random.default_rng(0)
+    for fmt in ('JPEG', 'PNG', 'WEBP', 'AVIF', 'GIF'):
+        good = np.frombuffer(_file(shoe, fmt), np.uint8)
+        for _ in range(40):
+            data = good.copy()
+            where = rng.integers(0, len(data), rng.integers(1, 30))
+            data[where] = rng.integers(0, 256, len(where))
+            try: open_image(data.tobytes())
+            except BadImage: pass
+
+
+@pytest.mark.parametrize('name', ['../../x.jpg', '..\\..\\x.jpg', 'C:\\Windows\\x.jpg', '/etc/passwd', 'con', 'aux.jpg', 'x\0.jpg', '<b>.jpg', 'a:b', 'x\u202egpj', '.', '...', ' ', 'ok. '])
+def test_safe_names(name):
+    safe = safe_name(name)
+    assert safe and not set(safe)&set('<>:"/\\|?*\0\u202e') and safe.strip('. ')==safe and safe.lower().split('.')[0] not in ('con', 'aux')

@@ -1,0 +1,64 @@
+"What is generated is in step with what it is generated from, and the two halves stay apart"
+import shutil, subprocess, sys
+from pathlib import Path
+
+import pytest
+from conftest import root
+
+notebooks = sorted((root/'nbs').glob('*.ipynb'))
+
+
+@pytest.mark.parametrize('path', notebooks, ids=lambda p: p.stem)
+def test_notebook_runs(path):
+    nbdev_test = Path(sys.executable).with_name('nbdev-test')
+    done = subprocess.run([nbdev_test, '--path', path], cwd=root, capture_output=True, text=True, encoding='utf-8')
+    assert done.returncode==0, done.stdout+done.stderr
+
+
+def test_modules_are_in_step(tmp_path):
+    copy = tmp_path/'project'
+    shutil.copytree(root, copy, ignore=lambda d,names: [o for o in names if Path(d)==root and o not in
+        ('nbs', 'sneaker_classifier', 'pyproject.toml', 'settings.ini')] + ['models', '__pycache__'])
+    before = {f.name:f.read_text(encoding='utf-8') for f in (copy/'sneaker_classifier').glob('*.py')}
+    subprocess.run([Path(sys.executable).with_name('nbdev-export')], cwd=copy, check=True, capture_output=True)
+    after = {f.name:f.read_text(encoding='utf-8') for f in (copy/'sneaker_classifier').glob('*.py')}
+    assert [name for name in after if before.get(name)!=after[name]]==[]
+
+
+def test_readme_is_in_step(monkeypatch):
+    monkeypatch.chdir(root)
+    sys.path.insert(0, str(root))
+    from docs import readme
+    assert readme()==(root/'README.md').read_text(encoding='utf-8')
+
+
+def test_ci_runs_the_command_of_the_readme():
+    command = 'python -m pip install -e ".[dev]" && python -m pytest'
+    for file in ('README.md', '.ci/run'): assert command in (root/file).read_text(encoding='utf-8').splitlines()
+
+
+def _loaded(code):
+    "Modules loaded by `code` in a fresh Python"
+    done = subprocess.run([sys.executable, '-c', f'{code}\nimport sys; print(*sys.modules)'], cwd=root, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_nothing_is_loaded_before_it_is_used():
+    assert not {'numpy', 'onnxruntime', 'PIL', 'torch'} & _loaded('import sneaker_classifier')
+
+
+def test_shop_window_never_loads_the_workshop():
+    code = 'import sneaker_classifier.app; from sneaker_classifier import SneakerClassifier as S; import numpy as np;' \
+        'print(S.load().predict(np.full((64,64,3), 200, np.uint8)))'
+    assert not {'torch', 'fastai', 'timm', 'sklearn', 'fastprogress'} & _loaded(code)
+
+
+def test_bundled_model():
+    from sneaker_classifier import SneakerClassifier, load_settings
+    folder = root/'sneaker_classifier'/'models'/'sneakers'
+    clf,recipe = SneakerClassifier.load(),load_settings(folder/'settings.ini')
+    assert clf.labels==sorted(recipe.classes) and len(clf.labels)==50
+    assert [clf.classes[o].name for o in clf.labels]==[recipe.classes[o].name for o in clf.labels]
+    # A copy of the Learner may lie there after training; it is neither checked in nor packaged.
+    assert sum(f.stat().st_size for f in folder.iterdir() if f.suffix!='.pkl')<30e6
+    assert clf.card['metrics']['top1']>0.75
