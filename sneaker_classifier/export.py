@@ -7,8 +7,8 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/export.html.md"""
 # %% auto #0
 __all__ = ['onnx_bytes', 'export_difference', 'export_model']
 
-# %% ../nbs/08_export.ipynb #775424a5
-import copy, hashlib, io, json, logging, os, platform, warnings
+# %% ../nbs/08_export.ipynb #5f5631aa
+import copy, hashlib, io, json, platform, warnings
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -26,11 +26,11 @@ from .images import write_whole
 from .predict import SneakerClassifier, softmax
 from .settings import Settings, class_of
 
-# %% ../nbs/08_export.ipynb #e9599449
+# %% ../nbs/08_export.ipynb #5f491a7d
 class _Exported(nn.Module):
     def __init__(self, learn):
         super().__init__()
-        self.body,head = copy.deepcopy(learn.model).cpu().float().eval()
+        self.body,head = copy.deepcopy(learn.model).cpu().eval()
         self.linear = head[-1]
         cfg = self.body.model.pretrained_cfg
         for name in ('mean', 'std'): self.register_buffer(name, 255*torch.tensor(cfg[name]).view(1,3,1,1))
@@ -67,7 +67,7 @@ def export_difference(
     logits, = ort.InferenceSession(network).run(['logits'], {'pictures':np.stack([np.asarray(opener(f)) for f in files])})
     return float(np.abs(logits-expected.numpy()).max())
 
-# %% ../nbs/08_export.ipynb #62380768
+# %% ../nbs/08_export.ipynb #49ded09a
 def _pickled(learn, folder):
     part = Path('.sneaker_model.part')
     path,learn.path = learn.path,folder
@@ -78,7 +78,7 @@ def _pickled(learn, folder):
         learn.path = path
         (folder/part).unlink(missing_ok=True)
 
-def _half(model): return save({k:v.half().contiguous() if v.is_floating_point() else v for k,v in model.cpu().state_dict().items()})
+def _half(model): return save({k:v.half().contiguous() if v.is_floating_point() else v for k,v in model.state_dict().items()})
 
 def _calibration(learn, precision):
     logits,targets = (o.numpy() for o in learn.get_preds(dl=learn.dls.valid, act=lambda o: o))
@@ -92,15 +92,19 @@ def _provenance(items, settings):
         pictures=dict(train=int((~items.is_valid).sum()), validation=int(items.is_valid.sum())),
         created=datetime.now(timezone.utc).isoformat(timespec='seconds'), python=platform.python_version(), torch=torch.__version__, timm=timm.__version__)
 
-# %% ../nbs/08_export.ipynb #64431640
+# %% ../nbs/08_export.ipynb #376e8e06
 def export_model(
-    learn:Learner,       # Trained
+    learn:Learner,       # Trained; left on the CPU and in full precision
     items:pd.DataFrame,  # Columns file, label, is_valid: what it was trained and validated on
     out:Path|str,        # Model folder to write
     settings:Settings    # What it was trained with
 )->SneakerClassifier:    # Loaded from the new folder
     "Write a model folder: model.onnx, model.safetensors, sneaker_model.pkl, split.csv and model.json"
     out,size = Path(out),settings.training.size
+    # A GPU rounds more coarsely than the CPU that the exported network will run on.
+    learn.to_fp32()
+    learn.dls.cpu()
+    learn.model.cpu()
     network = onnx_bytes(learn, size)
     if (d := export_difference(learn, network))>1e-4: raise RuntimeError(f'The exported network gives other logits than the Learner (by {d:.1e}).')
     split = pd.DataFrame(dict(id=items.file.map(picture_id), is_valid=items.is_valid))
