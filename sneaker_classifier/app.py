@@ -35,7 +35,7 @@ def _picture_drop():
     photo.preprocess = lambda upload: upload.path if upload else None
     return photo
 
-# %% ../nbs/11_app.ipynb #4b6f10d6
+# %% ../nbs/11_app.ipynb #1ecc9805
 _css = '''
 .answer h2 { font-size: 2rem; line-height: 1.2; margin: 0 }
 .answer p { font-size: 1.1rem; margin: .4rem 0 0 }
@@ -59,7 +59,7 @@ def build_app(
             photo = _picture_drop()
             with gr.Column():
                 said = gr.HTML(elem_classes='answer')
-                top = gr.Label(label='The three likeliest', show_label=True)
+                top = gr.Label(label='The three likeliest', show_heading=False)
         photo.change(answer, photo, [said, top], api_name='predict', show_progress='hidden')
     return app
 

@@ -92,7 +92,7 @@ def _check_shapes(session, card, folder):
         and [o.name for o in outs]==['logits', 'evidence'] and outs[0].shape[1]==len(card['classes'])
     if not fits: raise ModelError(f'The network in {folder} does not fit its model.json: other inputs, outputs or number of classes.')
 
-# %% ../nbs/09_predict.ipynb #b5557217
+# %% ../nbs/09_predict.ipynb #3dca13c2
 class SneakerClassifier:
     "Names sneakers with the network of a model folder"
     def __init__(self,
@@ -116,7 +116,7 @@ class SneakerClassifier:
     def labels(self)->list: return list(self.classes)
     @property
     def brands(self)->list: return sorted({c.brand for c in self.classes.values()})
-    def __repr__(self): return f'SneakerClassifier({str(self.folder)!r}): {len(self.labels)} models of {len(self.brands)} brands'
+    def __repr__(self): return f'SneakerClassifier {self.folder.name}: {len(self.labels)} models of {len(self.brands)} brands'
 
     def _square(self, im): return np.asarray(fit_square(im, self.card['size']))
     def _run(self, squares, *outputs): return self._session.run(outputs, {self._session.get_inputs()[0].name:np.stack(squares)})

@@ -7,12 +7,13 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/train.html.md"""
 # %% auto #0
 __all__ = ['linear_head', 'sneaker_body', 'sneaker_learner', 'fit', 'train', 'sneaker_train']
 
-# %% ../nbs/06_train.ipynb #c833f426
+# %% ../nbs/06_train.ipynb #152ab919
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
+from .data import OpenSquare, labelled_items, open_all, sneaker_dls, split_items # first: it silences a warning of torch's
 import timm
 import torch
 from fastai.callback.channelslast import ChannelsLast
@@ -27,7 +28,6 @@ from fastai.vision.all import Normalize, TimmBody, default_split
 from fastcore.script import call_parse
 from torch import nn
 
-from .data import OpenSquare, labelled_items, open_all, sneaker_dls, split_items
 from .images import printable
 from .settings import SneakerError, Training, load_settings, nearest
 
