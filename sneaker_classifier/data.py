@@ -95,7 +95,7 @@ def open_all(
         except BadImage as e: bad[file] = e.reason
     return items[~items.file.isin(bad)].reset_index(drop=True), bad
 
-# %% ../nbs/05_data.ipynb #e88630e0
+# %% ../nbs/05_data.ipynb #5f152f8d
 def sneaker_dls(
     items:pd.DataFrame,             # Columns file, label, is_valid
     size:int=128,                   # Side of the picture that the network sees, in pixels
@@ -108,5 +108,7 @@ def sneaker_dls(
             CategoryBlock(vocab=sorted(items.label.unique()))),
         get_x=ColReader('file'), get_y=ColReader('label'), splitter=ColSplitter('is_valid'),
         batch_tfms=aug_transforms(max_rotate=15, min_zoom=0.9, max_zoom=1.4, max_lighting=0.3, max_warp=0.1))
+    # A batch that cannot be filled is left out of training, so a few pictures must be allowed to be a batch.
+    batch_size = min(batch_size, int((~items.is_valid).sum()))
     # The pictures are in memory already: worker processes would only copy them.
     return block.dataloaders(items, bs=batch_size, num_workers=0)
