@@ -1,4 +1,5 @@
 "Builds README.md and the documentation site, in _docs, with pip-installed tools alone: python docs.py"
+import shutil
 from pathlib import Path
 
 from nbconvert import MarkdownExporter
@@ -17,3 +18,5 @@ if __name__ == '__main__':
     refresh_quarto_yml()
     proc_nbs()
     smalldocs(['render', '_proc'])
+    shutil.rmtree('_docs', ignore_errors=True)
+    shutil.move('_proc/_docs', '_docs')

@@ -7,12 +7,13 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/export.html.md"""
 # %% auto #0
 __all__ = ['onnx_bytes', 'export_difference', 'export_model']
 
-# %% ../nbs/08_export.ipynb #5f5631aa
+# %% ../nbs/08_export.ipynb #c3b500a3
 import copy, hashlib, io, json, platform, warnings
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+from .evaluate import evaluate, fit_temperature, picture_id, sure_threshold # first: it silences a warning of torch's
 import onnxruntime as ort
 import pandas as pd
 import timm
@@ -21,7 +22,6 @@ from fastai.learner import Learner
 from safetensors.torch import save
 from torch import nn
 
-from .evaluate import evaluate, fit_temperature, picture_id, sure_threshold
 from .images import write_whole
 from .predict import SneakerClassifier, softmax
 from .settings import Settings, class_of

@@ -11,7 +11,7 @@ notebooks = sorted((root/'nbs').glob('*.ipynb'))
 @pytest.mark.parametrize('path', notebooks, ids=lambda p: p.stem)
 def test_notebook_runs(path):
     nbdev_test = Path(sys.executable).with_name('nbdev-test')
-    done = subprocess.run([nbdev_test, '--path', path], cwd=root, capture_output=True, text=True, encoding='utf-8')
+    done = subprocess.run([nbdev_test, path], cwd=root, capture_output=True, text=True, encoding='utf-8')
     assert done.returncode==0, done.stdout+done.stderr
 
 
