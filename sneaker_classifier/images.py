@@ -7,13 +7,13 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/images.html.md"""
 # %% auto #0
 __all__ = ['formats', 'BadImage', 'open_image', 'sanitize', 'fit_square', 'printable', 'safe_name', 'write_whole']
 
-# %% ../nbs/01_images.ipynb #511ce61f
+# %% ../nbs/01_images.ipynb #cf70267f
 import io, os, warnings
 from pathlib import Path
 
 import numpy as np
 from pathvalidate import sanitize_filename
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from .settings import Limits, SneakerError, load_settings
 
@@ -40,7 +40,7 @@ def _bytes_of(src, limit):
     except IsADirectoryError: raise BadImage('this is a folder') from None
     except (OSError, ValueError, TypeError) as e: raise BadImage(f'the file cannot be read ({getattr(e, "strerror", None) or e})') from None
 
-# %% ../nbs/01_images.ipynb #51a1911d
+# %% ../nbs/01_images.ipynb #9f35d627
 # Pillow reads MPO, the format of phones that take several pictures at once, as a JPEG.
 formats = 'JPEG', 'PNG', 'WEBP', 'AVIF', 'GIF'
 
@@ -51,7 +51,7 @@ def _check_size(width, height, limits):
     if max(width, height)>limits.max_aspect*min(width, height):
         raise BadImage(f'it is {width} × {height} pixels; one side may be at most {limits.max_aspect:g} times the other')
 
-def _decode(data, limits):
+def _decode(data, limits, side=None):
     with warnings.catch_warnings():
         # Pillow's own warning about bombs comes earlier than our limit; ours decides.
         warnings.simplefilter('ignore')
@@ -60,16 +60,33 @@ def _decode(data, limits):
         # A decoder raises whatever it likes on a broken file (OSError, SyntaxError, struct.error, ...), so nothing narrower will do.
         except Exception: raise BadImage(f'it is not a picture, or of a kind that is not accepted ({", ".join(formats)})') from None
         _check_size(*im.size, limits)
+        # A JPEG can be unpacked at a half, a quarter or an eighth. Twice the size we are going to need is
+        # what Pillow's own thumbnail() asks for: resampling from there gives the same picture.
+        if side: im.draft(None, tuple(max(1, 2*side*o//max(im.size)) for o in im.size))
         try: im.load()
         except Exception: raise BadImage('the file is damaged or cut off') from None
     return im
 
-# %% ../nbs/01_images.ipynb #5398a162
+# %% ../nbs/01_images.ipynb #cc75e4cb
+_srgb = ImageCms.createProfile('sRGB')
+
+def _in_srgb(im, profile):
+    # A palette, a bit or a pair of grey and alpha has no colours of its own that a profile could be applied to.
+    if im.mode not in ('L', 'RGB', 'RGBA', 'CMYK'): im = im.convert('RGBA' if im.has_transparency_data else 'RGB')
+    try:
+        profile = ImageCms.getOpenProfile(io.BytesIO(profile))
+        if ImageCms.getProfileDescription(profile).startswith('sRGB'): return im
+        return ImageCms.profileToProfile(im, profile, _srgb, outputMode='RGBA' if im.mode=='RGBA' else 'RGB')
+    except (ImageCms.PyCMSError, OSError, ValueError): return im
+
 def _upright_rgb(im):
-    im = ImageOps.exif_transpose(im)
+    profile = im.info.get('icc_profile')
+    # Upright and plain pictures, which are most, need no copy: a large one takes as long to copy as to shrink.
+    if im.getexif().get(0x0112, 1)!=1: im = ImageOps.exif_transpose(im)
     # 16-bit grey would be cut off at 255 rather than scaled by convert()
     if im.mode.startswith('I;16'): im = Image.fromarray((np.asarray(im)>>8).astype(np.uint8))
-    if not im.has_transparency_data: return im.convert('RGB')
+    if profile: im = _in_srgb(im, profile)
+    if not im.has_transparency_data: return im if im.mode=='RGB' else im.convert('RGB')
     im = im.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
 
@@ -78,27 +95,31 @@ def _of_array(a):
         raise BadImage(f'an array must be of uint8 and height × width × 3, not of {a.dtype} and {" × ".join(map(str, a.shape))}')
     return Image.fromarray(a)
 
-# %% ../nbs/01_images.ipynb #f9795101
-def open_image(
-    src,                      # Path, bytes, open file, uint8 RGB array (height, width, 3) or Pillow image
-    limits:Limits|None=None   # What is allowed; None takes the [limits] of settings.ini
-)->Image.Image:               # Upright RGB picture, fully decoded
-    "Open a picture from anywhere; raises `BadImage` and nothing else where it cannot be used"
-    limits = limits or load_settings().limits
+# %% ../nbs/01_images.ipynb #0a0c4cf6
+def _open(src, limits, side=None):
     if isinstance(src, np.ndarray): src = _of_array(src)
-    if isinstance(src, Image.Image): _check_size(*src.size, limits)
-    else: src = _decode(_bytes_of(src, int(limits.max_megabytes*1e6)), limits)
+    if isinstance(src, Image.Image):
+        _check_size(*src.size, limits)
+        src = src.copy()
+    else: src = _decode(_bytes_of(src, int(limits.max_megabytes*1e6)), limits, side)
     try: return _upright_rgb(src)
     except Exception: raise BadImage('the file is damaged or cut off') from None
 
-# %% ../nbs/01_images.ipynb #2091024f
+def open_image(
+    src,                      # Path, bytes, open file, uint8 RGB array (height, width, 3) or Pillow image
+    limits:Limits|None=None   # What is allowed; None takes the [limits] of settings.ini
+)->Image.Image:               # Upright RGB picture in sRGB, fully decoded
+    "Open a picture from anywhere; raises `BadImage` and nothing else where it cannot be used"
+    return _open(src, limits or load_settings().limits)
+
+# %% ../nbs/01_images.ipynb #621360ad
 def sanitize(
     src,                      # Whatever `open_image` takes
     limits:Limits|None=None   # What is allowed; None takes the [limits] of settings.ini
 )->bytes:                     # A JPEG without metadata, its longer side at most `limits.keep_side` pixels
     "Write a picture anew, without anything that is not pixels; raises `BadImage`"
     limits = limits or load_settings().limits
-    im = open_image(src, limits)
+    im = _open(src, limits, limits.keep_side)
     im.thumbnail((limits.keep_side, limits.keep_side), Image.Resampling.LANCZOS)
     # A fresh image carries no info dictionary, and so no metadata, into the file.
     clean,out = Image.fromarray(np.asarray(im)),io.BytesIO()

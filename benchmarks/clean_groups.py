@@ -1,0 +1,153 @@
+"""Recall and precision of duplicate groups on copies made by ten kinds of edit
+
+    python benchmarks/clean_groups.py photos/ --manifest manifest.csv [--peers /path/to/python]
+
+`photos` has one folder of pictures for each class. From 500 of them, drawn at random, ten edited copies each are written
+to a temporary folder. A pair of pictures is right when both come from one photo, or from photos that the manifest puts
+in one group. `--peers` names a Python that has imagededup and fastdup; both look at the same files in the same run.
+"""
+import argparse, io, json, subprocess, tempfile, time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+
+def jpeg(im, quality=90):
+    out = io.BytesIO()
+    im.convert('RGB').save(out, 'JPEG', quality=quality)
+    return out.getvalue()
+
+def crop(im, share, rng):
+    "Cut `share` off the width and off the height, at random ends"
+    w,h = im.size
+    x,y = rng.random(2)
+    return im.crop((round(w*share*x), round(h*share*y), round(w*(1-share*(1-x))), round(h*(1-share*(1-y)))))
+
+def border(im, rng):
+    return ImageOps.expand(im, round(max(im.size)*rng.uniform(.03, .12)), tuple(int(o) for o in rng.choice([0, 255, 128], 1).repeat(3)))
+
+def watermark(im, rng):
+    mark = Image.new('RGBA', im.size)
+    draw = ImageDraw.Draw(mark)
+    for y in range(0, im.height, max(12, im.height//5)): draw.text((rng.integers(0, im.width//3+1), y), 'SAMPLE PHOTO', (255, 255, 255, 150), font_size=max(8, im.height//10), stroke_width=1, stroke_fill=(0, 0, 0, 120))
+    return Image.alpha_composite(im.convert('RGBA'), mark).convert('RGB')
+
+def resize(im, rng):
+    f = rng.uniform(.4, 2)
+    return im.resize([max(24, round(o*f)) for o in im.size], Image.Resampling.BICUBIC)
+
+def rotate(im, rng): return im.rotate(rng.choice([-5, -3, 3, 5]), Image.Resampling.BICUBIC, fillcolor=im.getpixel((0, 0)))
+
+edits = {
+    're-encode': lambda im,rng: jpeg(im, int(rng.integers(25, 70))),
+    'resize': lambda im,rng: jpeg(resize(im, rng)),
+    'mirror': lambda im,rng: jpeg(ImageOps.mirror(im)),
+    '5% crop': lambda im,rng: jpeg(crop(im, .05, rng)),
+    'border': lambda im,rng: jpeg(border(im, rng)),
+    'watermark': lambda im,rng: jpeg(watermark(im, rng)),
+    'brightness': lambda im,rng: jpeg(ImageEnhance.Contrast(ImageEnhance.Brightness(im).enhance(rng.choice([.75, 1.25]))).enhance(rng.choice([.8, 1.2]))),
+    'grey': lambda im,rng: jpeg(ImageOps.grayscale(im)),
+    '15% crop': lambda im,rng: jpeg(crop(im, .15, rng)),
+    'turned': lambda im,rng: jpeg(rotate(im, rng)),
+}
+asked = 're-encode', 'resize', 'mirror', '5% crop', 'border'
+
+def make(photos, manifest, out, n, seed=0):
+    "Write originals and copies; return a table of file, photo, edit"
+    table = pd.read_csv(manifest)
+    table = table[table.split=='train'].drop_duplicates('group')
+    table = table.sample(n, random_state=seed).sort_values('file')
+    rows = []
+    for i,row in enumerate(table.itertuples()):
+        rng = np.random.default_rng([seed, i])
+        im = Image.open(Path(photos).parent/row.file).convert('RGB')
+        for edit,make in {'original':lambda im,rng: jpeg(im, 92), **edits}.items():
+            name = f'{i:04d}-{edit.replace(" ","").replace("%","")}.jpg'
+            (out/name).write_bytes(make(im, rng))
+            rows.append((name, row.group, edit))
+    return pd.DataFrame(rows, columns=['file', 'photo', 'edit'])
+
+def pairs_of(groups):
+    "All pairs (i<j) of positions that share a group"
+    found = set()
+    for members in pd.Series(range(len(groups))).groupby(np.asarray(groups)).apply(list):
+        found.update((a, b) for k,a in enumerate(members) for b in members[k+1:])
+    return found
+
+def score(table, groups):
+    "Share of copies that are with their original, per edit, and the share of all found pairs that are right"
+    photo,groups = table.photo.to_numpy(),np.asarray(groups)
+    origin = table.photo.map(dict(zip(table.photo[table.edit=='original'], groups[table.edit=='original']))).to_numpy()
+    recall = {edit:float((groups==origin)[table.edit==edit].mean()) for edit in edits}
+    found = pairs_of(groups)
+    right = sum(photo[a]==photo[b] for a,b in found)
+    some = table.edit.isin(('original', *asked)).to_numpy()
+    easy = [(a,b) for a,b in found if some[a] and some[b]]
+    return dict(recall, **{'asked recall':float(np.mean([recall[o] for o in asked])), 'precision':right/max(1, len(found)),
+        'asked precision':sum(photo[a]==photo[b] for a,b in easy)/max(1, len(easy))})
+
+def ours(folder, files):
+    from concurrent.futures import ProcessPoolExecutor
+    from sneaker_classifier.clean import Prints, find_groups, fingerprint_file
+    with ProcessPoolExecutor() as pool: prints = list(pool.map(fingerprint_file, [folder/f for f in files], chunksize=32))
+    found = find_groups(Prints.of(prints))
+    return {'ours, copies':found['copy'], 'ours, groups':found['group']}
+
+# Each peer runs in its own Python, prints nothing else and leaves a group number for each file, in order.
+peers = {'imagededup PHash': """
+from imagededup.methods import PHash
+near = PHash().find_duplicates(image_dir=folder, max_distance_threshold=10)
+""", 'imagededup CNN': """
+from imagededup.methods import CNN
+near = CNN().find_duplicates(image_dir=folder, min_similarity_threshold=0.9)
+""", 'fastdup': """
+import fastdup, tempfile, pandas as pd
+work = tempfile.mkdtemp()
+fd = fastdup.create(work_dir=work, input_dir=folder)
+fd.run(ccthreshold=0.9, threshold=0.9, overwrite=True, print_summary=False, verbose=False)
+sim = fd.similarity()
+near = {}
+for a,b in zip(sim['filename_from'], sim['filename_to']): near.setdefault(a.split('/')[-1], []).append(b.split('/')[-1])
+"""}
+_tail = """
+import json
+at = {f:i for i,f in enumerate(files)}
+parent = list(range(len(files)))
+def root(i):
+    while parent[i]!=i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+for f,others in near.items():
+    for o in others: parent[root(at[f])] = root(at[o])
+json.dump([root(i) for i in range(len(files))], open(out, 'w'))
+"""
+
+def peer(python, name, folder, files):
+    with tempfile.TemporaryDirectory() as d:
+        out = Path(d)/'groups.json'
+        code = f'folder,files,out = {str(folder)!r},{list(files)!r},{str(out)!r}\nif __name__=="__main__":\n' + '\n'.join('    '+o for o in (peers[name]+_tail).splitlines())
+        script = Path(d)/'peer.py'
+        script.write_text(code, encoding='utf-8')
+        done = subprocess.run([python, script], capture_output=True, text=True, cwd=d)
+        return json.loads(out.read_text()) if out.is_file() else (done.stderr.strip().splitlines() or ['no answer'])[-1]
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('photos'); p.add_argument('--manifest', required=True); p.add_argument('--peers'); p.add_argument('-n', type=int, default=500)
+    args = p.parse_args()
+    with tempfile.TemporaryDirectory() as d:
+        table = make(args.photos, args.manifest, Path(d), args.n)
+        rows = {}
+        def note(name, answer, start):
+            if isinstance(answer, str): return print(f'{name}: no result ({answer})')
+            rows[name] = dict(score(table, answer), seconds=time.perf_counter()-start)
+        start = time.perf_counter()
+        for name,groups in ours(Path(d), table.file).items(): note(name, groups, start)
+        for name in peers if args.peers else ():
+            start = time.perf_counter()
+            note(name, peer(args.peers, name, Path(d), table.file), start)
+    print(pd.DataFrame(rows).round(3).to_string())
+
+if __name__=='__main__': main()
