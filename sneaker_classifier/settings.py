@@ -76,7 +76,7 @@ def _real(lo, hi): return _number(float, lo, hi, 'a number')
 def _text(pattern, right): return _setting(lambda text: _need(re.fullmatch(pattern, text), text), right)
 def _ports(right): return _setting(lambda text: _need(text, tuple(_need(1<=int(o)<=65535, int(o)) for o in text.split())), right)
 
-# %% ../nbs/00_settings.ipynb #2075fb6a
+# %% ../nbs/00_settings.ipynb #7b4281f7
 @dataclass(frozen=True)
 class Scrape:
     "What is searched for on the web, and how it is fetched"
@@ -94,9 +94,12 @@ class Scrape:
 class Training:
     "How a network is trained"
     architecture:str = _text(r'[a-z0-9_.]+', 'the name of a timm network, such as resnet34 or tf_efficientnet_lite0')
-    start:str = _text(r'scratch|imagenet|.+\.safetensors', 'scratch, imagenet, or the path of a .safetensors file')
+    start:str = _text(r'.+', 'scratch, imagenet, sneakers, the path of a model folder or of a .safetensors file')
     epochs:int = _whole(1, 1000)
+    detail:int = _whole(32, 1024)
     size:int = _whole(32, 1024)
+    predict_size:int = _whole(32, 1024)
+    mixup:float = _real(0, 2)
     batch_size:int = _whole(2, 4096)
     learning_rate:float = _real(1e-6, 1)
     validation:float = _real(0.05, 0.5)

@@ -1,0 +1,63 @@
+"""Training speed beside the same network fed from memory, with no loader and no augmentation
+
+python benchmarks/train_speed.py [ARCHITECTURE]"""
+import sys, time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from sneaker_classifier.data import OpenSquare, labelled_items, open_all, sneaker_dls, split_items # first: it silences a warning of torch's
+import torch
+from fastai.callback.core import Callback
+from sneaker_classifier.samples import make_samples
+from sneaker_classifier.settings import load_settings
+from sneaker_classifier.train import keep_memory, sneaker_learner
+
+
+class Steps(Callback):
+    "Pictures a second from batch to batch, the first few left out"
+    order = 100
+    def before_train(self): self.times = []
+    def after_batch(self):
+        if self.training: self.times.append(time.perf_counter())
+    def per_second(self): return (len(self.times)-4)*self.learn.dls.train.bs/(self.times[-1]-self.times[3])
+
+
+def bare(learn, batch):
+    "The same network, loss and optimizer, with one batch that is ready"
+    x,y = batch
+    learn.model.train()
+    times = []
+    for _ in range(len(learn.dls.train)):
+        learn.loss_func(learn.model(x), y).backward()
+        learn.opt.step()
+        learn.opt.zero_grad()
+        if x.device.type=='cuda': torch.cuda.synchronize()
+        times.append(time.perf_counter())
+    return (len(times)-4)*len(x)/(times[-1]-times[3])
+
+
+def main(architecture='tf_efficientnet_lite0', rounds=3):
+    with TemporaryDirectory() as folder:
+        training = replace(load_settings().training, architecture=architecture, start='scratch')
+        items = split_items(labelled_items(make_samples(Path(folder)/'photos', n=160, size=160)))
+        opener = OpenSquare(training.detail)
+        items,_ = open_all(items, opener, Path(folder)/'squares'/'photos')
+        learn = sneaker_learner(sneaker_dls(items, training, opener), training)
+        steps = Steps()
+        def ours():
+            with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-4, cbs=steps)
+            return steps.per_second()
+        for memory in ('as it comes', 'kept'):
+            if memory=='kept': keep_memory()
+            ours() # warms up
+            batch = tuple(o.as_subclass(torch.Tensor).clone() for o in learn.dls.one_batch())
+            found = [(ours(), bare(learn, batch)) for _ in range(rounds)]
+            a,b = (median(o) for o in zip(*found))
+            print(f'{architecture}, {training.size} pixels, batches of {training.batch_size}, {learn.dls.device}, memory {memory}: '
+                f'training {a:.1f} pictures a second, from memory with no loader {b:.1f}: {median(x/y for x,y in found):.0%}', flush=True)
+        del opener, learn # Windows deletes no file that is mapped
+
+
+if __name__=='__main__': main(*sys.argv[1:])

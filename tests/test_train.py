@@ -1,0 +1,131 @@
+"Training that is interrupted, runs out of memory, starts from a known model, or learns from brands alone"
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip('fastai')
+from sneaker_classifier.data import OpenSquare, labelled_items, learned_by, open_all, picture_id, sneaker_dls, split_items # first: it silences a warning of torch's
+import numpy as np
+import torch
+from fastai.callback.core import Callback
+from fastai.torch_core import set_seed
+from sneaker_classifier.predict import SneakerClassifier
+from sneaker_classifier.samples import make_samples
+from sneaker_classifier.settings import SneakerError, load_settings
+from sneaker_classifier.train import brand_hints, fit, sneaker_learner, train
+
+
+@pytest.fixture(scope='module')
+def quick(): return replace(load_settings().training, architecture='resnet10t', start='scratch', epochs=3, detail=32, size=32, predict_size=32, batch_size=16)
+
+@pytest.fixture(scope='module')
+def items(tmp_path_factory): return split_items(labelled_items(make_samples(tmp_path_factory.mktemp('drawn'), n=20, size=48)))
+
+def learner(items, training):
+    set_seed(training.seed)
+    return sneaker_learner(sneaker_dls(items, training), training)
+
+
+class Fails(Callback):
+    "Raises an error once, in a batch of the n-th epoch"
+    order = 100
+    def __init__(self, error, epoch): self.error,self.at = error,epoch
+    def before_batch(self):
+        if self.training and self.epoch==self.at:
+            self.at = None
+            raise self.error
+
+class Epochs(Callback):
+    "Notes the epochs that were trained, and the size of their batches"
+    def __init__(self): self.seen = []
+    def after_batch(self):
+        if self.training and self.iter==0: self.seen.append((self.epoch, len(self.x)))
+
+
+def test_interrupted_training_goes_on_from_its_last_epoch(items, quick, tmp_path):
+    with pytest.raises(KeyboardInterrupt): fit(learner(items, quick), quick, tmp_path, [Fails(KeyboardInterrupt(), 2)])
+    saved, = tmp_path.iterdir()
+    assert saved.name.endswith('-0002.pth')
+    epochs = Epochs()
+    fit(learner(items, quick), quick, tmp_path, [epochs])
+    assert [e for e,_ in epochs.seen]==[2] and not list(tmp_path.iterdir())
+
+
+def test_other_settings_do_not_go_on_from_it(items, quick, tmp_path):
+    with pytest.raises(KeyboardInterrupt): fit(learner(items, quick), quick, tmp_path, [Fails(KeyboardInterrupt(), 1)])
+    epochs = Epochs()
+    other = replace(quick, learning_rate=0.001)
+    fit(learner(items, other), other, tmp_path, [epochs])
+    assert [e for e,_ in epochs.seen]==[0,1,2] and not list(tmp_path.iterdir())
+
+
+def test_too_little_memory_halves_the_batch_and_says_so(items, quick, tmp_path):
+    mixed,epochs = replace(quick, mixup=0.3),Epochs()
+    learn = learner(items, mixed)
+    loss = learn.loss_func
+    with pytest.warns(UserWarning, match='8 pictures make a batch'):
+        fit(learn, mixed, tmp_path, [epochs, Fails(torch.OutOfMemoryError('CUDA out of memory'), 1)])
+    assert epochs.seen==[(0,16), (1,8), (2,8)] and learn.loss_func is loss
+
+
+def test_no_memory_at_all_is_one_clear_error(items, quick, tmp_path):
+    class Never(Callback):
+        def before_batch(self): raise torch.OutOfMemoryError('CUDA out of memory')
+    with pytest.warns(UserWarning), pytest.raises(SneakerError, match='not enough memory'): fit(learner(items, quick), quick, tmp_path, [Never()])
+
+
+def test_classes_come_equally_often(items, quick):
+    few = items[(items.label!='puma_suede') | items.is_valid | (items.groupby('label').cumcount()<4)].reset_index(drop=True)
+    dls = sneaker_dls(few, quick)
+    counts = np.bincount(torch.cat([y for _ in range(20) for _,y in dls.train]).cpu(), minlength=4)
+    assert counts.min()/counts.sum()>0.2 and (few.label=='puma_suede').mean()<0.12
+
+
+def test_sneakers_start_takes_body_and_rows_of_known_labels(items, quick):
+    known = replace(quick, start='sneakers')
+    learn,bundled = learner(items, known),SneakerClassifier.load()
+    from safetensors.torch import load_file
+    weights = load_file(bundled.folder/'model.safetensors')
+    for i,label in enumerate(learn.dls.vocab):
+        assert torch.equal(learn.model[1][-1].weight[i], weights['1.3.weight'][bundled.labels.index(label)].float())
+    assert torch.equal(learn.model[0].model.conv_stem.weight, weights['0.model.conv_stem.weight'].float())
+
+
+def test_what_the_start_learned_is_never_kept_back(items, tmp_path):
+    learned = items.iloc[::2]
+    (tmp_path/'split.csv').write_text('id,is_valid\n'+''.join(f'{picture_id(f)},False\n' for f in learned.file), encoding='utf-8')
+    mask = learned_by(items, tmp_path)
+    assert mask.sum()==40
+    again = split_items(items, learned=mask)
+    assert again.is_valid.sum()==20 and not again.is_valid[mask].any()
+    with pytest.raises(SneakerError, match='no split.csv'): learned_by(items, tmp_path/'none')
+
+
+def test_brand_hints(items, quick, tmp_path):
+    brands = labelled_items(make_samples(tmp_path, ['nike_cortez', 'adidas_samba'], n=6, size=48))
+    brands['label'] = brands.label.str.split('_').str[0]
+    opener = OpenSquare(quick.detail)
+    learn = learner(items, quick)
+    hints = brand_hints(learn, brands, {}, quick, opener)
+    assert hints.members.tolist()==[[True,False,False,False], [False,True,True,False]] # of Adidas; of Nike
+    mixed = replace(quick, mixup=0.3, epochs=1)
+    fit(learn, mixed, tmp_path, [hints])
+    logits = torch.tensor([[0.,0,0,9]])
+    hints.learn,hints.n,hints.hinted,hints.brand = type('L', (), dict(loss_grad=torch.tensor(1.)))(),1,logits,torch.tensor([1])
+    hints.after_loss()
+    assert abs(hints.learn.loss_grad-1+np.log(2/(3+np.exp(9))))<1e-5
+    with pytest.raises(SneakerError, match="No class is of the brand 'karhu'"): brand_hints(learn, brands.assign(label='karhu'), {}, quick, opener)
+
+
+def test_pictures_are_decoded_once(items, quick, tmp_path, monkeypatch):
+    files = items.drop(columns='is_valid')
+    first = OpenSquare(quick.detail)
+    open_all(files, first, tmp_path/'squares'/'photos')
+    monkeypatch.setattr(OpenSquare, 'decode', lambda *args: pytest.fail('decoded again'))
+    second = OpenSquare(quick.detail)
+    open_all(files, second, tmp_path/'squares'/'photos')
+    assert torch.equal(second(files.file[5]), first(files.file[5]))
+
+
+def test_unknown_start_is_one_clear_error(items, quick):
+    with pytest.raises(SneakerError, match='neither scratch, imagenet or sneakers'): learner(items, replace(quick, start='sneaker'))
