@@ -9,7 +9,7 @@ bare = '''
 import numpy as np, onnxruntime as ort
 from PIL import Image
 net = ort.InferenceSession(r"{model}", providers=["CPUExecutionProvider"])
-im = Image.open(r"{photo}").convert("RGB").resize((128, 128), Image.Resampling.BICUBIC)
+im = Image.open(r"{photo}").convert("RGB").resize(net.get_inputs()[0].shape[1:3], Image.Resampling.BICUBIC)
 print(net.run(["logits"], {{"pictures": np.asarray(im)[None]}})[0].argmax())'''
 
 

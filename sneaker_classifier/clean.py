@@ -8,13 +8,14 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/clean.html.md"""
 __all__ = ['fingerprint', 'near_pairs', 'Prints', 'find_groups', 'fingerprint_file', 'CleanReport', 'clean_images',
            'find_suspects', 'Review', 'review', 'sneaker_clean']
 
-# %% ../nbs/04_clean.ipynb #6a8b04b5
-import hashlib, html, io, json, os, re
+# %% ../nbs/04_clean.ipynb #87b376cc
+import hashlib, html, io, json, os, re, threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
+from multiprocessing import parent_process
 from itertools import islice
 from pathlib import Path
 
@@ -22,8 +23,6 @@ import imagehash
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
-from cleanlab.outlier import OutOfDistribution
-from cleanlab.rank import get_label_quality_scores
 from fastcore.script import call_parse
 from PIL import Image
 from scipy.fft import dctn
@@ -31,33 +30,38 @@ from scipy.ndimage import uniform_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
 from .images import BadImage, formats, sanitize, write_whole
 from .predict import SneakerClassifier
 from .settings import Limits, SneakerError, is_label, load_settings, to_label
 
-# %% ../nbs/04_clean.ipynb #d01809ff
+# %% ../nbs/04_clean.ipynb #70fc0587
 # How much is cut off: left, top, right, bottom
 _insets = np.array([(0,0,0,0), (.025,.025,.025,.025), (.05,.05,.05,.05), (.05,.05,0,0), (.05,0,0,.05), (0,.05,.05,0), (0,0,.05,.05)])
 _thumb = 64
 
-def _trim(im, tolerance=24):
-    "The box, in shares of width and height, that is left when plain frames are taken off"
+def _plain(a, tolerance=24, share=.02):
+    "How many rows (rows, columns, 3) at the top have one colour, apart from a few spots"
+    # Colours come first, since numpy is slow at a last axis of three. Between a frame and a photo lies a row of mixed colours, so the second row counts.
+    a = np.ascontiguousarray(a.transpose(2, 0, 1))
+    busy = (np.abs(a-np.median(a[:,1], axis=1)[:,None,None].astype(np.int16)).max(0)>tolerance).mean(1)>share
+    busy[0] = False
+    rows = int(busy.argmax())
+    return rows if rows>1 else 0
+
+def _trim(im):
+    "The box, in shares of width and height, that is left when plain frames and margins are taken off"
     a = np.asarray(im, np.int16)
-    x0,y0,x1,y1 = 0,0,im.width,im.height
-    # A frame may surround a photo that has a plain background of its own, so we look more than once.
+    box = np.array([0, 0, im.width, im.height])
+    # A frame may surround a photo that has a plain background of its own, so we look more than once. Each side has its own colour: a shoe may reach over three of them.
     for _ in range(3):
-        part = a[y0:y1, x0:x1]
-        inside = np.abs(part-np.median(part[[0,0,-1,-1],[0,-1,0,-1]], axis=0)).max(-1)>tolerance
-        rows,cols = (np.flatnonzero(inside.mean(axis)>.02) for axis in (1,0))
-        if min(len(rows), len(cols))<8: break
-        x0,y0,x1,y1 = x0+cols[0],y0+rows[0],x0+cols[-1]+1,y0+rows[-1]+1
-    return np.array([x0/im.width, y0/im.height, x1/im.width, y1/im.height])
+        part = a[box[1]:box[3], box[0]:box[2]]
+        off = np.array([_plain(o) for o in (part.swapaxes(0, 1), part, part[:,::-1].swapaxes(0, 1), part[::-1])])
+        left = box+off*[1, 1, -1, -1]
+        if not off.any() or min(left[2:]-left[:2])<8: break
+        box = left
+    return box/[*im.size, *im.size]
 
 def _view_boxes(trim):
     "Boxes (..., 14, 4) of all views of pictures with the trimmed boxes (..., 4): first those of the whole, then those of the trimmed picture"
@@ -76,12 +80,13 @@ def _hash_views(grey, boxes):
 
 def fingerprint(
     im:Image.Image # RGB picture
-)->tuple[np.ndarray,np.ndarray,np.ndarray]: # Hashes of its views (28,) uint64, trimmed box (4,), thumbnail (64, 64, 3) uint8
+)->tuple[np.ndarray,np.ndarray,np.ndarray]: # Hashes of its views (28,) uint64, trimmed box (4,), thumbnail (64, 64, 3) uint8 of what is in that box
     "What `find_groups` needs to know of a picture"
-    im = im.copy()
-    im.thumbnail((192, 192), Image.Resampling.BOX)
-    trim = _trim(im)
-    return _hash_views(im.convert('L'), _view_boxes(trim)), trim, np.asarray(im.resize((_thumb, _thumb), Image.Resampling.BOX))
+    small = im.copy()
+    small.thumbnail((192, 192), Image.Resampling.BOX)
+    trim = _trim(small)
+    thumb = im.resize((_thumb, _thumb), Image.Resampling.BILINEAR, box=tuple(trim*[*im.size, *im.size]))
+    return _hash_views(small.convert('L'), _view_boxes(trim)), trim, np.asarray(thumb)
 
 # %% ../nbs/04_clean.ipynb #20a2b784
 def _shuffled(hashes, order):
@@ -148,7 +153,7 @@ def near_pairs(
     pairs[:,3] *= views//2
     return pairs
 
-# %% ../nbs/04_clean.ipynb #d32c73c0
+# %% ../nbs/04_clean.ipynb #782d0dd3
 def _sample(pictures, x, y):
     "Values (pairs, points, ...) of pictures (pairs, side, side, ...) at places x, y in [0, 1], and which of them lie inside"
     side = pictures.shape[1]
@@ -162,17 +167,17 @@ def _sample(pictures, x, y):
     a,b = (flat[pair, at+o]*(1-dx)+flat[pair, at+o+1]*dx for o in (0, side))
     return a*(1-dy)+b*dy, inside
 
+def _grey(colours): return colours@np.full(3, 1/3, np.float32)
+
 def _grid(n): return [o.ravel().astype(np.float32) for o in np.meshgrid(*[(np.arange(n)+.5)/n]*2)]
 
-def _within(box, x, y): return box[:,0:1]+x*(box[:,2]-box[:,0])[:,None], box[:,1:2]+y*(box[:,3]-box[:,1])[:,None]
-
-def _fit(a, b, box_a, box_b, n=20, steps=8):
-    "Lucas–Kanade: left, width, top and height of the part of `b` that shows what `box_a` of `a` shows"
+def _fit(a, b, start, n=20, steps=8):
+    "Lucas–Kanade: left, width, top and height of the part of `b` that shows what `a` shows"
     x,y = _grid(n)
-    seen,_ = _sample(a, *_within(box_a, x, y))
+    seen,_ = _sample(a, x[None], y[None])
     dy,dx = np.gradient(b, axis=(1, 2))
     b = np.stack([b, dx*_thumb, dy*_thumb], -1)
-    start = part = np.stack([box_b[:,0], box_b[:,2]-box_b[:,0], box_b[:,1], box_b[:,3]-box_b[:,1]], 1)
+    part = start
     for _ in range(steps):
         values,inside = _sample(b, part[:,0:1]+part[:,1:2]*x, part[:,2:3]+part[:,3:4]*y)
         value,gx,gy = np.moveaxis(values, -1, 0)
@@ -190,30 +195,42 @@ def _detail(a, inside, n):
     blur = partial(uniform_filter, size=(1, 9, 9))
     return (a-blur(a*weight)/(blur(weight)+1e-6))*weight
 
-def _compare(prints, pairs, n=48):
+def _start(prints, pairs):
+    "Left, width, top and height of what the first thumbnail of each pair shows, in the second, if the two views show the same"
+    one,two,_,*views = pairs.T
+    trim = prints.trims[[one, two]]
+    view = np.stack([np.take_along_axis(_view_boxes(t), v[:,None,None]//2, 1)[:,0] for t,v in zip(trim, views)])
+    # A mirrored view is the view at the other side of the mirrored picture.
+    for o in trim,view: o[1] = np.where(views[1][:,None]%2, o[1][:,[2,1,0,3]]*[-1,1,-1,1]+[1,0,1,0], o[1])
+    size = lambda box: box[...,2:]-box[...,:2]
+    scale = size(view[1])/size(view[0])
+    corner = view[1,:,:2]+(trim[0,:,:2]-view[0,:,:2])*scale
+    start = np.stack([(corner-trim[1,:,:2])/size(trim[1]), size(trim[0])*scale/size(trim[1])], -1)
+    return start.reshape(-1, 4).astype(np.float32)
+
+def _tint(colours): return colours-_grey(colours)[...,None]
+
+def _compare(prints, pairs):
     "Correlation of the fine detail, and difference of the tints as a share of the tints themselves, for each pair of pictures"
-    one,two,_,view_one,view_two = pairs.T
-    mirrored = (view_two%2==1)[:,None]
-    colour_a,colour_b = prints.thumbs[one].astype(np.float32),prints.thumbs[two].astype(np.float32)
-    colour_b = np.where(mirrored[...,None,None], colour_b[:,:,::-1], colour_b)
-    trim = prints.trims[one].astype(np.float32)
-    box_a = np.take_along_axis(_view_boxes(trim), view_one[:,None,None]//2, 1)[:,0].astype(np.float32)
-    box_b = np.take_along_axis(_view_boxes(prints.trims[two]), view_two[:,None,None]//2, 1)[:,0].astype(np.float32)
-    box_b = np.where(mirrored, box_b[:,[2,1,0,3]]*[-1,1,-1,1]+[1,0,1,0], box_b).astype(np.float32)
-    part = _fit(colour_a.mean(-1), colour_b.mean(-1), box_a, box_b)
-    # Compared is what lies inside the frame of the one picture.
-    x,y = _within(trim, *_grid(n))
-    u,v = (x-box_a[:,0:1])/(box_a[:,2]-box_a[:,0])[:,None],(y-box_a[:,1:2])/(box_a[:,3]-box_a[:,1])[:,None]
-    a,_ = _sample(colour_a, x, y)
-    b,inside = _sample(colour_b, part[:,0:1]+part[:,1:2]*u, part[:,2:3]+part[:,3:4]*v)
-    inside = inside.astype(np.float32)
-    fine_a,fine_b = (_detail(o.mean(-1), inside, n) for o in (a, b))
-    detail = (fine_a*fine_b).sum((1, 2))/np.sqrt((fine_a**2).sum((1, 2))*(fine_b**2).sum((1, 2))+4*n*n)
-    tints = [(o-o.mean(-1, keepdims=True))*inside[...,None] for o in (a, b)]
-    differ,tinted = np.abs(tints[0]-tints[1]).mean((1, 2)),np.abs(np.stack(tints)).mean((0, 2, 3))
+    mirrored = (pairs[:,4]%2==1)[:,None,None,None]
+    one,two = (prints.thumbs[o].astype(np.float32) for o in pairs[:,:2].T)
+    two = np.where(mirrored, two[:,:,::-1], two)
+    grey_one,grey_two = _grey(one),_grey(two)
+    part = _fit(grey_one, grey_two, _start(prints, pairs))
+    def both(a, b, n):
+        x,y = _grid(n)
+        b,inside = _sample(b, part[:,0:1]+part[:,1:2]*x, part[:,2:3]+part[:,3:4]*y)
+        return _sample(a, x[None], y[None])[0], b, inside.astype(np.float32)
+    a,b,inside = both(grey_one, grey_two, 48)
+    a,b = (_detail(o, inside, 48) for o in (a, b))
+    detail = (a*b).sum((1, 2))/np.sqrt((a**2).sum((1, 2))*(b**2).sum((1, 2))+4*48*48)
+    # A tint is a mean of many points, so fewer do.
+    a,b,inside = both(one, two, 20)
+    a,b = (_tint(o)*inside[...,None] for o in (a, b))
+    differ,tinted = np.abs(a-b).mean((1, 2)),(np.abs(a)+np.abs(b)).mean((1, 2))/2
     return detail, differ/(tinted+2)
 
-# %% ../nbs/04_clean.ipynb #6cad5eed
+# %% ../nbs/04_clean.ipynb #2eb3d1e9
 @dataclass
 class Prints:
     "Fingerprints of many pictures"
@@ -248,12 +265,11 @@ def find_groups(
         once = Prints(prints.hashes[first], prints.trims[first], prints.thumbs[first])
         return find_groups(once, copy, close, progress).iloc[same].reset_index(drop=True)
     pairs = near_pairs(prints.hashes)
-    # Each pair once, in the direction whose views are nearer
-    low,high = pairs[:,:2].min(1).astype(np.int64),pairs[:,:2].max(1)
-    pairs = pairs[np.lexsort((pairs[:,2], low*n+high))]
-    key = pairs[:,:2].min(1).astype(np.int64)*n+pairs[:,:2].max(1)
-    pairs = pairs[np.r_[True, key[1:]!=key[:-1]]] if len(pairs) else pairs
-    parts = np.array_split(pairs, -(-len(pairs)//500)) if len(pairs) else []
+    # Each pair once, in the direction whose views are nearer; of two that are as near, that without frames and margins
+    pairs = pairs[np.lexsort((-pairs[:,3], pairs[:,2]))]
+    key = pairs[:,:2].min(1)*n+pairs[:,:2].max(1)
+    pairs = pairs[np.unique(key, return_index=True)[1]]
+    parts = np.array_split(pairs, -(-len(pairs)//100)) if len(pairs) else []
     scores = [_compare(prints, part) for part in tqdm(parts, desc='Looking for copies', disable=not progress, leave=False)]
     detail,tint = (np.concatenate(o) for o in zip(*scores)) if scores else (np.zeros(0), np.zeros(0))
     return pd.DataFrame(dict(copy=_connected(pairs[(detail>=copy)&(tint<.65)], n), group=_connected(pairs[detail>=close], n)))
@@ -306,17 +322,24 @@ def _sources(raw):
         if isinstance(note, dict) and note.get('sha256'): found.setdefault(note['sha256'], note.get('url') or '')
     return found
 
-# %% ../nbs/04_clean.ipynb #60101742
+# %% ../nbs/04_clean.ipynb #2fa92c24
+def _end_with_parent():
+    "End this process when the one that started it is gone: if that was killed, nobody else would"
+    def wait():
+        parent_process().join()
+        os._exit(1)
+    threading.Thread(target=wait, daemon=True).start()
+
 def _clean_all(files, out, limits, workers, progress):
     "The answers of `_clean_one`, in order"
-    # Found in its module, a function can be sent to a new process from a notebook too, on every system.
-    from sneaker_classifier.clean import _clean_one
+    # Found in their module, functions can be sent to a new process from a notebook too, on every system.
+    from sneaker_classifier.clean import _clean_one, _end_with_parent
     labels,paths,_ = zip(*files) if files else ((), (), ())
     bar = partial(tqdm, total=len(files), desc='Cleaning', unit='picture', disable=not progress, leave=False)
     args = paths, labels, [out]*len(files), [limits]*len(files)
     if workers<2: return list(bar(map(_clean_one, *args)))
     try:
-        with ProcessPoolExecutor(workers) as pool: return list(bar(pool.map(_clean_one, *args, chunksize=4)))
+        with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool: return list(bar(pool.map(_clean_one, *args)))
     except BrokenProcessPool:
         raise SneakerError('A process that was cleaning pictures was ended by the system, most likely for want of memory. '
             'Start again, with fewer workers: what has been cleaned so far is kept.') from None
@@ -436,7 +459,7 @@ class CleanReport:
         "A bar for each class"
         return self.table.plot.barh(stacked=True, figsize=(7, 1+.3*len(self.table)), color=['tab:green', 'tab:gray', 'tab:orange', 'tab:red'], xlabel='pictures', ylabel='')
 
-# %% ../nbs/04_clean.ipynb #438bbe26
+# %% ../nbs/04_clean.ipynb #5398f4da
 def _forget_other_settings(out, limits):
     "Put aside what was cleaned under other limits, so that it is cleaned again"
     note = out/'.recipe'
@@ -464,15 +487,23 @@ def clean_images(
     _write_table(out/'.records.csv', records)
     items,dropped = _settle(out, records, _read_table(out/'decisions.csv', _decision_columns))
     for sha in records.sha: (out/'.aside'/'old'/f'{sha}.jpg').unlink(missing_ok=True)
+    # What a run that was stopped had half written
+    for p in out.rglob('.*.part'): p.unlink(missing_ok=True)
     return CleanReport(items, dropped, int(_in_two_classes(items, records).sum()))
 
-# %% ../nbs/04_clean.ipynb #e68fad4b
+# %% ../nbs/04_clean.ipynb #c8b935bb
 _suspect_columns = ['raw', 'label', 'suspicion', 'guesses', 'why']
 
 def _ranks(values): return rankdata(values)/max(1, len(values))
 
 def _label_quality(features, items):
     "How well each label fits, 0 to 1, and the three best others, by cross-validation; not a number where a class has too few pictures"
+    # These take most of the time that this module needs to load, which every process that cleans pictures would wait for.
+    from cleanlab.rank import get_label_quality_scores
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
     enough = items.label.map(items.groupby('label').group.nunique())>=5
     quality,guesses = np.full(len(items), np.nan),np.full(len(items), '', object)
     if items.label[enough].nunique()<2: return quality, guesses
@@ -492,6 +523,7 @@ def find_suspects(
     progress:bool=True           # Show a progress bar?
 )->pd.DataFrame:                 # Columns raw, label, suspicion (0 to 1, highest first), guesses (up to three labels), why; also written to suspects.csv
     "Rank the kept pictures by how little they seem to belong where they are; nothing is moved or dropped"
+    from cleanlab.outlier import OutOfDistribution
     clean = Path(clean)
     items = _read_table(clean/'items.csv', _item_columns)
     answers = SneakerClassifier.load(model).predict_many([clean/f for f in items.file], progress=progress)
@@ -509,7 +541,7 @@ def find_suspects(
     _write_table(clean/'suspects.csv', table)
     return table
 
-# %% ../nbs/04_clean.ipynb #decb99af
+# %% ../nbs/04_clean.ipynb #21e36ea2
 def _jpeg(path, side):
     "A small JPEG of a clean picture"
     with Image.open(path, formats=['JPEG']) as im:
@@ -602,12 +634,13 @@ class Review(widgets.VBox):
         self.decide('move', change['new'])
 
     def _type(self, change):
-        for key in change['new'].lower():
+        # The field is not emptied after a key: while this program is busy, the next key may be on its way, and would bring the first one back.
+        if not change['new'].startswith(change['old']): return
+        for key in change['new'][len(change['old']):].lower():
             if key=='k': self.decide('keep')
             elif key=='d': self.decide('drop')
             elif key=='u': self.undo()
             elif key in '123': self._move_to(int(key)-1, None)
-        if change['new']: self._keys.value = ''
 
     def _show(self, raw=None):
         waiting = self.waiting

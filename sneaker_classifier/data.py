@@ -7,7 +7,7 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/data.html.md"""
 # %% auto #0
 __all__ = ['labelled_items', 'split_items', 'picture_id', 'learned_by', 'OpenSquare', 'open_all', 'Enlarge', 'sneaker_dls']
 
-# %% ../nbs/05_data.ipynb #7df72f8b
+# %% ../nbs/05_data.ipynb #cdba6a64
 import hashlib, json, os, warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,7 +28,7 @@ from fasttransform import Transform
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm.auto import tqdm
 
-from .images import BadImage, fit_square, open_image, write_whole
+from .images import BadImage, open_square, write_whole
 from .settings import Limits, SneakerError, Training, is_label, load_settings, to_label
 
 # %% ../nbs/05_data.ipynb #a22a6e48
@@ -58,7 +58,7 @@ def labelled_items(
     if not rows: raise SneakerError(f'There are no pictures in {path}. It should hold one folder of pictures for each class.')
     return pd.DataFrame(rows, columns=['file', 'label', 'group'])
 
-# %% ../nbs/05_data.ipynb #27c1e7a9
+# %% ../nbs/05_data.ipynb #2087fd2f
 def split_items(
     items:pd.DataFrame,    # From `labelled_items`
     validation:float=0.2,  # Share to keep back
@@ -73,6 +73,7 @@ def split_items(
     few = groups[groups<folds]
     if len(few) and not np.any(learned):
         raise SneakerError(f'Too few different pictures of {", ".join(few.index)}: at least {folds} of each class are needed.')
+    if fresh.label.nunique()<2: raise SneakerError('There are too few pictures to measure on: the model to start from has learned nearly all of these. Add new ones, or start from imagenet.')
     if folds<2: return items.assign(is_valid=items.index.isin(fresh.index))
     cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     _,valid = next(cut.split(fresh, fresh.label, fresh.group))
@@ -95,7 +96,7 @@ def learned_by(
     split = pd.read_csv(path)
     return items.file.map(picture_id).isin(split.id[~split.is_valid]).to_numpy()
 
-# %% ../nbs/05_data.ipynb #c2590fa1
+# %% ../nbs/05_data.ipynb #56f458cf
 class OpenSquare(Transform):
     "Open a file as a square picture; from an array, where it has been decoded before"
     def __init__(self,
@@ -105,19 +106,19 @@ class OpenSquare(Transform):
         super().__init__()
         self.detail,self.limits,self.ready = detail,limits or load_settings().limits,{}
 
-    def decode(self, file:str|Path)->np.ndarray: # (detail, detail, 3) uint8
+    def square(self, file:str|Path)->np.ndarray: # (detail, detail, 3) uint8
         "Decode a file, whether it is in the array or not; raises `BadImage`"
-        return np.asarray(fit_square(open_image(file, self.limits), self.detail))
+        return np.asarray(open_square(file, self.detail, self.limits))
 
     def encodes(self, file:str|Path)->TensorImage:
-        square = self.ready[file] if file in self.ready else self.decode(file)
+        square = self.ready[file] if file in self.ready else self.square(file)
         return TensorImage(torch.from_numpy(np.array(square)).permute(2,0,1))
 
     def __getstate__(self): return {**self.__dict__, 'ready':{}}
 
-# %% ../nbs/05_data.ipynb #40dfc1a0
+# %% ../nbs/05_data.ipynb #20fe893e
 def _or_reason(opener, file):
-    try: return opener.decode(file)
+    try: return opener.square(file)
     except BadImage as e: return e.reason
 
 def _decode_into(path, files, opener):

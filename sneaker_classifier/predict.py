@@ -7,22 +7,25 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/predict.html.md"""
 # %% auto #0
 __all__ = ['Prediction', 'softmax', 'ModelError', 'SneakerClassifier', 'sneaker_predict']
 
-# %% ../nbs/09_predict.ipynb #0d7ad539
-import hashlib, json
+# %% ../nbs/09_predict.ipynb #2110e708
+import hashlib, json, sys
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import onnxruntime as ort
-from fastcore.basics import chunked, patch
+from fastcore.basics import num_cpus, patch
 from fastcore.script import call_parse
 from PIL import Image
 
-from .images import BadImage, fit_square, open_image, printable
+from .images import BadImage, fit_square, open_image, open_square, printable
 from .settings import Limits, SneakerClass, SneakerError, is_label, load_settings, nearest
 
-# %% ../nbs/09_predict.ipynb #7cde495c
+# %% ../nbs/09_predict.ipynb #1fbc260a
 @dataclass(frozen=True)
 class Prediction:
     "What the classifier says of one picture"
@@ -30,6 +33,7 @@ class Prediction:
     brand:str=''              # Such as 'Nike'
     model:str=''              # Such as 'Air Force 1'
     confidence:float=0.       # Calibrated probability of `label`
+    familiarity:float=0.      # Logit of `label`: how much the picture looks like what it has learned
     sure:bool=False           # Is `confidence` high enough to rely on?
     scores:dict=field(default_factory=dict, repr=False) # {label: probability}, highest first
     brands:dict=field(default_factory=dict, repr=False) # {brand: probability}, highest first
@@ -52,7 +56,7 @@ def softmax(
     e = np.exp(z-z.max(-1, keepdims=True))
     return e/e.sum(-1, keepdims=True)
 
-# %% ../nbs/09_predict.ipynb #8736bb39
+# %% ../nbs/09_predict.ipynb #b2d83cb9
 class ModelError(SneakerError):
     "A model folder that cannot be used"
 
@@ -69,22 +73,29 @@ def _read_card(folder):
         _need(all(is_label(c.label) and isinstance(c.brand, str) and isinstance(c.model, str) for c in classes.values()), 'classes')
         _need(isinstance(card['size'], int) and 8<=card['size']<=4096, 'size')
         _need(0<float(card['temperature'])<1000, 'temperature')
-        _need(0<=float(card['threshold'])<=1, 'threshold')
+        _need(abs(float(card['sure_from']))<1e6, 'sure_from')
         _need(isinstance(card['sha256']['model.onnx'], str), 'sha256')
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise ModelError(f'{path} is damaged or not a description of a model (look at {str(e)[:80]}).') from None
     return card, classes
 
-def _open_session(folder, sha256):
+def _read_network(folder, sha256):
     path = folder/'model.onnx'
     if not path.is_file(): raise ModelError(f'There is no model.onnx in {folder}.')
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest()!=sha256:
+    network = path.read_bytes()
+    if hashlib.sha256(network).hexdigest()!=sha256:
         raise ModelError(f'{path} is not the file that model.json describes: its sha256 differs. Export or download the folder again.')
-    try: session = ort.InferenceSession(data, providers=['CPUExecutionProvider'])
+    return network
+
+# %% ../nbs/09_predict.ipynb #ce10afb0
+def _open_session(network, folder, cores=0):
+    "A session with so many cores; 0 means all"
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = cores
+    options.add_session_config_entry('session.force_spinning_stop', '1')
+    try: return ort.InferenceSession(network, options, providers=['CPUExecutionProvider'])
     # ONNX Runtime's errors share no public base class
-    except Exception as e: raise ModelError(f'{path} cannot be run: {str(e).splitlines()[0]}') from None
-    return session
+    except Exception as e: raise ModelError(f'{folder/"model.onnx"} cannot be run: {str(e).splitlines()[0]}') from None
 
 def _check_shapes(session, card, folder):
     ins,outs = session.get_inputs(),session.get_outputs()
@@ -92,7 +103,7 @@ def _check_shapes(session, card, folder):
         and [o.name for o in outs]==['logits', 'evidence'] and outs[0].shape[1]==len(card['classes'])
     if not fits: raise ModelError(f'The network in {folder} does not fit its model.json: other inputs, outputs or number of classes.')
 
-# %% ../nbs/09_predict.ipynb #3dca13c2
+# %% ../nbs/09_predict.ipynb #17b8b438
 class SneakerClassifier:
     "Names sneakers with the network of a model folder"
     def __init__(self,
@@ -101,8 +112,13 @@ class SneakerClassifier:
     ):
         self.folder,self.limits = Path(folder),limits or load_settings().limits
         self.card,self.classes = _read_card(self.folder)
-        self._session = _open_session(self.folder, self.card['sha256']['model.onnx'])
-        _check_shapes(self._session, self.card, self.folder)
+        self._network = _read_network(self.folder, self.card['sha256']['model.onnx'])
+        self._all_cores = _open_session(self._network, self.folder)
+        _check_shapes(self._all_cores, self.card, self.folder)
+        self._input = self._all_cores.get_inputs()[0].name
+
+    @cached_property
+    def _one_core(self): return _open_session(self._network, self.folder, cores=1)
 
     @classmethod
     def load(cls,
@@ -118,20 +134,28 @@ class SneakerClassifier:
     def brands(self)->list: return sorted({c.brand for c in self.classes.values()})
     def __repr__(self): return f'SneakerClassifier {self.folder.name}: {len(self.labels)} models of {len(self.brands)} brands'
 
-    def _square(self, im): return np.asarray(fit_square(im, self.card['size']))
-    def _run(self, squares, *outputs): return self._session.run(outputs, {self._session.get_inputs()[0].name:np.stack(squares)})
+    def _run(self, session, square, *outputs):
+        "The outputs of the network for one square picture"
+        return [o[0] for o in session.run(outputs, {self._input:np.asarray(square)[None]})]
 
-# %% ../nbs/09_predict.ipynb #2c79c689
+# %% ../nbs/09_predict.ipynb #4e2f8af9
 @patch
 def _answer(self:SneakerClassifier, logits, among):
-    keep = [o for o in self.labels if among is None or o in among]
-    probs = softmax(logits[[self.labels.index(o) for o in keep]], self.card['temperature'])
-    scores = {keep[i]:float(probs[i]) for i in np.argsort(-probs, kind='stable')}
+    labels = self.labels
+    keep = [i for i,o in enumerate(labels) if among is None or o in among]
+    probs = softmax(logits[keep], self.card['temperature'])
+    scores = {labels[keep[i]]:float(probs[i]) for i in np.argsort(-probs, kind='stable')}
     brands = {}
     for label,p in scores.items(): brands[self.classes[label].brand] = brands.get(self.classes[label].brand, 0.)+p
     label,p = next(iter(scores.items()))
     c = self.classes[label]
-    return Prediction(label, c.brand, c.model, p, p>=self.card['threshold'], scores, dict(sorted(brands.items(), key=lambda o:-o[1])))
+    familiarity = float(logits[keep].max())
+    return Prediction(label, c.brand, c.model, p, familiarity, familiarity>=self.card['sure_from'], scores, dict(sorted(brands.items(), key=lambda o:-o[1])))
+
+@patch
+def _ask(self:SneakerClassifier, session, src, among):
+    logits, = self._run(session, open_square(src, self.card['size'], self.limits), 'logits')
+    return self._answer(logits, among)
 
 @patch
 def _known(self:SneakerClassifier, labels):
@@ -146,34 +170,38 @@ def predict(self:SneakerClassifier,
 )->Prediction:
     "Name the sneaker in a picture; raises `BadImage` where the picture cannot be used"
     if among is not None: self._known(among)
-    logits, = self._run([self._square(open_image(src, self.limits))], 'logits')
-    return self._answer(logits[0], among)
+    return self._ask(self._all_cores, src, among)
 
-# %% ../nbs/09_predict.ipynb #45a1c13a
+# %% ../nbs/09_predict.ipynb #445e3564
+def _ahead(f, items, workers):
+    "The results of `f` for each item, in order, from threads that work at most four items each ahead of the reader"
+    pool,waiting = ThreadPoolExecutor(workers),deque()
+    try:
+        for o in items:
+            waiting.append(pool.submit(f, o))
+            if len(waiting)>=4*workers: yield waiting.popleft().result()
+        while waiting: yield waiting.popleft().result()
+    finally: pool.shutdown(cancel_futures=True)
+
+# %% ../nbs/09_predict.ipynb #3e3bb262
 @patch
 def predict_many(self:SneakerClassifier,
-    srcs,                  # Pictures, each as `predict` takes it
+    srcs,                  # Any iterable of pictures, each as `predict` takes it
     progress:bool=False,   # Show a progress bar?
-    among:list|None=None,  # Labels they are known to be among; None means all
-    batch_size:int=32      # Pictures in one run of the network
+    among:list|None=None   # Labels they are known to be among; None means all
 ):                         # Iterator of one `Prediction` for each picture, in order; `error` says why there is no answer
-    "Name the sneakers in many pictures"
+    "Name the sneakers in many pictures, which are taken from `srcs` as answers are asked for"
     if among is not None: self._known(among)
-    srcs = list(srcs)
-    def opened(src):
-        try: return self._square(open_image(src, self.limits))
+    session = self._one_core
+    def answer(src):
+        try: return self._ask(session, src, among)
         except BadImage as e: return Prediction(error=str(e))
-    def answers():
-        for batch in chunked(srcs, batch_size):
-            squares = [opened(src) for src in batch]
-            good = [o for o in squares if not isinstance(o, Prediction)]
-            logits = iter(self._run(good, 'logits')[0] if good else ())
-            for o in squares: yield o if isinstance(o, Prediction) else self._answer(next(logits), among)
-    if not progress: return answers()
+    answers = _ahead(answer, srcs, num_cpus())
+    if not progress: return answers
     from tqdm.auto import tqdm
-    return tqdm(answers(), total=len(srcs), desc='Looking at pictures', unit='picture')
+    return iter(tqdm(answers, total=len(srcs) if hasattr(srcs, '__len__') else None, desc='Looking at pictures', unit='picture'))
 
-# %% ../nbs/09_predict.ipynb #b2e2880e
+# %% ../nbs/09_predict.ipynb #1e917576
 def _content_box(width, height, cells):
     "Where the picture lies in the square, in cells of the grid"
     w,h = (cells*o/max(width, height) for o in (width, height))
@@ -187,22 +215,25 @@ def evidence(self:SneakerClassifier,
     "How much each region of a picture spoke for a label"
     if label is not None: self._known([label])
     im = open_image(src, self.limits)
-    logits,maps = (o[0] for o in self._run([self._square(im)], 'logits', 'evidence'))
+    logits,maps = self._run(self._all_cores, fit_square(im, self.card['size']), 'logits', 'evidence')
     grid = maps[logits.argmax() if label is None else self.labels.index(label)] - maps.mean(0)
     grid = Image.fromarray(grid.astype(np.float32)).resize(im.size, Image.Resampling.BICUBIC, box=_content_box(*im.size, len(grid)))
     spoke = np.asarray(grid).clip(0)
-    return spoke/max(spoke.max(), 1e-6)
+    spoke /= max(spoke.max(), 1e-6)
+    return spoke
 
-# %% ../nbs/09_predict.ipynb #eacf21f2
+# %% ../nbs/09_predict.ipynb #a3b3989a
 @call_parse
 def sneaker_predict(
     files:Annotated[str, 'Photos to name', dict(nargs='+')],
     model:str=None # Model folder; the bundled one if not given
 ):
     "Name the sneakers in photos"
-    answers = list(SneakerClassifier.load(model).predict_many(files, progress=len(files)>32))
-    for file,p in zip(files, answers): print(f'{printable(file)}: {p}')
-    bad = sum(bool(p.error) for p in answers)
-    if len(files)>1: print(f'{len(files)} photos: {sum(p.sure for p in answers)} sure, '
-        f'{sum(not p.sure and not p.error for p in answers)} not sure, {bad} could not be used.')
-    return int(bad>0)
+    n = Counter()
+    # On a screen the lines show how far it has come; a bar does where they go into a file.
+    answers = SneakerClassifier.load(model).predict_many(files, progress=len(files)>32 and not sys.stdout.isatty())
+    for p,file in zip(answers, files):
+        print(f'{printable(file)}: {p}')
+        n['bad' if p.error else 'sure' if p.sure else 'not sure'] += 1
+    if len(files)>1: print(f"{len(files)} photos: {n['sure']} sure, {n['not sure']} not sure, {n['bad']} could not be used.")
+    return int(n['bad']>0)

@@ -1,4 +1,4 @@
-"The review page: in Python, and in a real JupyterLab in a real browser, where there is one"
+"The review page: in Python, and in a real JupyterLab and Notebook in a real browser, where there is one"
 import os, socket, subprocess, sys, time
 import urllib.request
 
@@ -63,12 +63,16 @@ def test_other_class_forgets_nothing(clean):
 
 
 def test_keyboard(clean):
+    "Each key counts once, whether keys come one by one or several at once"
     page = review(clean)
     page._keys.value = 'k'
-    page._keys.value = 'd1x'        # fast hands: several keys arrive at once
+    page._keys.value = 'kd1x'
     told,_ = state(clean)
-    assert [o[1:] for o in told]==[('keep', 'adidas_superstar'), ('drop', 'puma_suede'), ('move', 'puma_suede')] and page._keys.value==''
-    page._keys.value = 'u'
+    assert [o[1:] for o in told]==[('keep', 'adidas_superstar'), ('drop', 'puma_suede'), ('move', 'puma_suede')]
+    page._keys.value = 'kd1xu'
+    assert len(state(clean)[0])==2
+    page._keys.value = 'kd'         # emptying the field is no decision
+    page._keys.value = ''
     assert len(state(clean)[0])==2
 
 
@@ -89,9 +93,10 @@ def test_names_are_escaped(clean):
     assert '<script' not in page._about.value and '&amp;lt;img' in page._about.value
 
 
-@pytest.fixture
-def lab(clean, tmp_path):
-    "JupyterLab with a notebook that shows the page"
+@pytest.fixture(params=['jupyterlab', 'notebook'])
+def notebook(request, clean, tmp_path):
+    "JupyterLab or Notebook with a notebook that shows the page: its address"
+    pytest.importorskip(request.param, reason=f'{request.param} is not installed')
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("from sneaker_classifier.clean import review\nreview('clean')")],
         metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')))
     (tmp_path/'review.ipynb').write_text(nbformat.writes(nb), encoding='utf-8')
@@ -99,29 +104,29 @@ def lab(clean, tmp_path):
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
     own = dict(os.environ, JUPYTER_CONFIG_DIR=str(tmp_path/'config'), JUPYTER_RUNTIME_DIR=str(tmp_path/'run'), IPYTHONDIR=str(tmp_path/'ipython'))
-    with open(tmp_path/'lab.log', 'wb') as log:
-        server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', f'--port={port}', '--ip=127.0.0.1', '--IdentityProvider.token=shoe',
+    with open(tmp_path/'server.log', 'wb') as log:
+        server = subprocess.Popen([sys.executable, '-m', request.param, '--no-browser', '--allow-root', f'--port={port}', '--ip=127.0.0.1', '--IdentityProvider.token=shoe',
             f'--ServerApp.root_dir={tmp_path}', '--LabApp.news_url=', '--check_for_updates_class=jupyterlab.NeverCheckForUpdate'], cwd=tmp_path, env=own, stdout=log, stderr=log)
     url = f'http://127.0.0.1:{port}'
-    for _ in range(120):
+    for _ in range(240):
         try: urllib.request.urlopen(f'{url}/api?token=shoe', timeout=2); break
         except OSError: time.sleep(.5)
-    yield f'{url}/lab/tree/review.ipynb?token=shoe'
+    yield f"{url}/{dict(jupyterlab='lab/tree', notebook='notebooks')[request.param]}/review.ipynb?token=shoe"
     server.terminate()
     server.wait(20)
 
 
 @pytest.mark.skipif(not chromium, reason='no Chromium on this machine')
-def test_in_jupyterlab(lab, clean, tmp_path):
+def test_in_a_browser(notebook, clean, tmp_path):
     "Click, type, move, undo, reload: what was decided is still there"
     sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
 
     def run_cell(page):
-        page.wait_for_selector('.jp-Notebook .jp-CodeCell', timeout=60_000)
-        page.wait_for_selector('text=| Idle', timeout=60_000)
+        page.wait_for_selector('.jp-Notebook .jp-CodeCell', timeout=90_000)
+        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]', timeout=90_000, state='attached')
         page.click('.jp-Notebook .jp-CodeCell .cm-content')
         page.keyboard.press('Shift+Enter')
-        page.wait_for_selector('button:has-text("Keep (k)")', timeout=90_000)
+        page.wait_for_selector('button:has-text("Keep (k)")', timeout=120_000)
 
     def told(n):
         for _ in range(100):
@@ -135,7 +140,7 @@ def test_in_jupyterlab(lab, clean, tmp_path):
     with sync_api.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=chromium, args=flags)
         page = browser.new_page(viewport=dict(width=1280, height=900))
-        page.goto(lab)
+        page.goto(notebook)
         run_cell(page)
         page.wait_for_function("document.querySelector('.jp-OutputArea img')?.naturalWidth>0")
         page.click('button:has-text("Drop (d)")')

@@ -98,6 +98,7 @@ def test_what_the_start_learned_is_never_kept_back(items, tmp_path):
     assert mask.sum()==40
     again = split_items(items, learned=mask)
     assert again.is_valid.sum()==20 and not again.is_valid[mask].any()
+    with pytest.raises(SneakerError, match='too few pictures to measure on'): split_items(items, learned=np.ones(len(items), bool))
     with pytest.raises(SneakerError, match='no split.csv'): learned_by(items, tmp_path/'none')
 
 
@@ -121,7 +122,7 @@ def test_pictures_are_decoded_once(items, quick, tmp_path, monkeypatch):
     files = items.drop(columns='is_valid')
     first = OpenSquare(quick.detail)
     open_all(files, first, tmp_path/'squares'/'photos')
-    monkeypatch.setattr(OpenSquare, 'decode', lambda *args: pytest.fail('decoded again'))
+    monkeypatch.setattr(OpenSquare, 'square', lambda *args: pytest.fail('decoded again'))
     second = OpenSquare(quick.detail)
     open_all(files, second, tmp_path/'squares'/'photos')
     assert torch.equal(second(files.file[5]), first(files.file[5]))

@@ -1,0 +1,161 @@
+"A model folder may come from anywhere: nothing in it runs, what it says of itself can be rebuilt, and damage has one sentence"
+import hashlib, json, pickle, shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import command
+from sneaker_classifier.data import picture_id
+from sneaker_classifier.evaluate import cross_fitted, false_certainty, validation_logits, validation_report
+from sneaker_classifier.export import _split, load_sneaker_learner, model_card
+from sneaker_classifier.predict import ModelError, SneakerClassifier
+from sneaker_classifier.samples import draw_shoe
+from sneaker_classifier.settings import load_settings
+
+
+class Touch:
+    "Unpickled, it writes a file"
+    def __init__(self, path): self.path = path
+    def __reduce__(self): return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    "A copy of a model folder, to be damaged"
+    return Path(shutil.copytree(trained[0], tmp_path/'model'))
+
+
+def card_of(folder): return json.loads((folder/'model.json').read_text(encoding='utf-8'))
+
+
+def describe(folder, name):
+    "Write the hash of a file into model.json, as its owner could"
+    card = card_of(folder)
+    card['sha256'][name] = hashlib.sha256((folder/name).read_bytes()).hexdigest()
+    (folder/'model.json').write_text(json.dumps(card), encoding='utf-8')
+
+
+def test_exchanged_pickle_is_never_run(folder, tmp_path):
+    trace = tmp_path/'it_ran'
+    evil = pickle.dumps(Touch(trace))
+    pickle.loads(evil)
+    assert trace.exists(), 'the pickle should be dangerous, or the test shows nothing'
+    trace.unlink()
+    (folder/'sneaker_model.pkl').write_bytes(evil)
+    with pytest.raises(ModelError, match='sha256 differs. It was not opened'): load_sneaker_learner(folder)
+    SneakerClassifier.load(folder).predict(draw_shoe('puma_suede', size=64))
+    assert not trace.exists()
+
+
+def test_pickle_that_nobody_describes_is_never_run(folder, tmp_path):
+    (folder/'sneaker_model.pkl').write_bytes(pickle.dumps(Touch(tmp_path/'it_ran')))
+    card = card_of(folder)
+    del card['sha256']['sneaker_model.pkl']
+    (folder/'model.json').write_text(json.dumps(card), encoding='utf-8')
+    with pytest.raises(ModelError, match='sha256 differs'): load_sneaker_learner(folder)
+    assert not (tmp_path/'it_ran').exists()
+
+
+def test_learner_comes_back(folder):
+    with pytest.warns(UserWarning, match='runs the program in it'): learn = load_sneaker_learner(folder)
+    clf = SneakerClassifier.load(folder)
+    assert list(learn.dls.vocab)==clf.labels
+    shoe = folder/'shoe.png'
+    draw_shoe('puma_suede', seed=5, size=64).save(shoe)
+    assert learn.predict(str(shoe))[0]==clf.predict(shoe).label
+
+
+@pytest.mark.filterwarnings('ignore:Reading')
+def test_missing_or_broken_pickle_has_one_sentence(folder):
+    path = folder/'sneaker_model.pkl'
+    path.write_bytes(b'no pickle')
+    describe(folder, path.name)
+    with pytest.raises(ModelError, match='cannot be read with the libraries'): load_sneaker_learner(folder)
+    path.unlink()
+    with pytest.raises(ModelError, match='There is no sneaker_model.pkl'): load_sneaker_learner(folder)
+
+
+def test_pickle_has_the_weights_once(folder):
+    "At half precision, and without the ImageNet weights that timm remembers"
+    weights = (folder/'model.safetensors').stat().st_size
+    assert (folder/'sneaker_model.pkl').stat().st_size < weights*1.1
+
+
+def test_bundled_folder_is_small():
+    size = sum(o.stat().st_size for o in SneakerClassifier.load().folder.iterdir())
+    assert size<=30e6, f'{size/1e6:.1f} MB'
+
+
+def test_arrays_are_read_without_pickle(folder, tmp_path):
+    n = len(SneakerClassifier.load(folder).labels)
+    evil = np.empty(1, object)
+    evil[0] = Touch(tmp_path/'it_ran')
+    good = dict(logits=np.zeros((3, n)), targets=np.zeros(3, int), groups=np.arange(3))
+    for bad in (dict(logits=evil), dict(targets=np.full(3, n)), dict(groups=np.arange(2)), dict(logits=np.zeros((3, n+1)))):
+        np.savez(folder/'validation.npz', **{**good, **bad})
+        with pytest.raises(ModelError, match='damaged'): validation_logits(SneakerClassifier.load(folder))
+    assert not (tmp_path/'it_ran').exists()
+    (folder/'validation.npz').write_bytes(b'PK')
+    with pytest.raises(ModelError, match='damaged'): validation_logits(SneakerClassifier.load(folder))
+    (folder/'validation.npz').unlink()
+    with pytest.raises(ModelError, match='There is no validation.npz'): validation_logits(SneakerClassifier.load(folder))
+
+
+def test_scores_can_be_rebuilt_without_the_pictures(folder):
+    clf = SneakerClassifier.load(folder)
+    report,m = validation_report(clf),clf.card['metrics']
+    assert (report.metrics['pictures'], report.metrics['top1'], report.metrics['brand'])==(m['pictures'], m['top1'], m['brand'])
+    logits,targets,groups = validation_logits(clf)
+    again = cross_fitted(logits, targets, groups, load_settings().evaluation.precision_when_sure)
+    assert again['coverage']==pytest.approx(clf.card['cross_fitted']['coverage'], abs=.1)
+    assert again['ece']==pytest.approx(clf.card['cross_fitted']['ece'], abs=.02)
+
+
+def test_model_card_is_made_from_model_json_alone(folder):
+    card = card_of(folder)
+    assert (folder/'MODEL_CARD.md').read_text(encoding='utf-8')==model_card(card)
+    page = model_card({**card, 'false_certainty':dict(pictures=65, sure=5, share=.0769, interval=(.033, .168), bad=0)})
+    assert '7.7% (3.3% to 16.8%) of 65' in page
+    for c in card['classes']: assert f"{c['brand']} {c['model']}" in page
+
+
+def test_names_in_a_card_mean_nothing_in_markdown(folder):
+    card = card_of(folder)
+    for row in card['per_class']: row['class'] = '<script>x</script>|[a](javascript:b)\n# c'
+    card['classes'][0]['model'] = '<img src=x>'
+    page = model_card(card)
+    for bad in ('<script', '<img', '[a](', '\n# c'): assert bad not in page.replace('\\<', '').replace('\\[', ''), bad
+
+
+def test_card_tells_how_it_was_made(folder, quick_settings):
+    card,training = card_of(folder),load_settings(quick_settings).training
+    for name,value in vars(training).items(): assert card['provenance'][name]==value, name
+    assert card['size']==training.detail
+    assert card['provenance']['start_licence']=='apache-2.0'
+    assert sum(sum(c['pictures']) for c in card['classes'])==sum(card['provenance']['pictures'].values())
+    for name,sha256 in card['sha256'].items(): assert hashlib.sha256((folder/name).read_bytes()).hexdigest()==sha256
+
+
+def test_pictures_of_the_starting_model_stay_on_the_list(photos, folder, tmp_path):
+    files = sorted((photos/'puma_suede').glob('*.png')) or sorted(o for o in (photos/'puma_suede').iterdir() if o.stat().st_size>1000)
+    items = pd.DataFrame(dict(file=files[:4], is_valid=[False, False, True, True]))
+    pd.DataFrame(dict(id=[picture_id(files[0]), 'a'*32, 'b'*32], is_valid=[False, False, True])).to_csv(folder/'split.csv', index=False)
+    split = _split(items, SimpleNamespace(folder=folder))
+    assert set(split.id[~split.is_valid])=={picture_id(files[0]), picture_id(files[1]), 'a'*32}
+    assert split.id.is_unique
+
+
+def test_evaluate_command_measures_doubt(folder, photos, tmp_path):
+    strangers = tmp_path/'strangers'/'karhu'
+    strangers.mkdir(parents=True)
+    for i in range(4): draw_shoe('karhu fusion', seed=i, size=64).save(strangers/f'{i}.png')
+    (strangers/'notes.txt').write_text('no picture')
+    said = command('evaluate', '--model', folder, '--data', photos, '--unknown', tmp_path/'strangers').stdout
+    left_out = card_of(folder)['provenance']['pictures']['train']
+    assert f'{left_out} that it was trained on' in said and 'Calibration error' in said
+    assert 'Of 4 pictures of none of its classes' in said and '1 cannot be used' in said
+    assert false_certainty(SneakerClassifier.load(folder), strangers)['pictures']==4
+    command('evaluate', '--model', folder, '--data', photos, '--unknown', tmp_path/'nowhere', ok=False)

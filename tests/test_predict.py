@@ -1,0 +1,168 @@
+"The engine: shared between threads, lazy over many pictures, and the same answers by the short way as by the long one"
+import io, threading, time, warnings
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, islice
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sneaker_classifier import BadImage, SneakerClassifier, open_image
+from sneaker_classifier.images import fit_square, open_square
+from sneaker_classifier.samples import draw_shoe
+
+
+def jpeg(im, **kw):
+    "The bytes of a JPEG"
+    out = io.BytesIO()
+    im.save(out, 'JPEG', quality=90, **kw)
+    return out.getvalue()
+
+
+@pytest.fixture(scope='module')
+def clf(): return SneakerClassifier.load()
+
+
+@pytest.fixture(scope='module')
+def shoes():
+    labels = 'nike_air_force_1', 'nike_court_vision', 'adidas_superstar', 'puma_suede'
+    return [jpeg(draw_shoe(labels[i%4], seed=i, size=320)) for i in range(12)]
+
+
+def counted(items, taken):
+    "Pass items on and note how many were taken"
+    for o in items:
+        taken.append(1)
+        yield o
+
+
+def workers(): return [o for o in threading.enumerate() if o.name.startswith('ThreadPoolExecutor')]
+
+
+def test_threads_share_a_classifier(clf, shoes):
+    "Eight threads ask in different orders, some for evidence, and each gets the answer that a single one gets"
+    expected,seen = [clf.predict(o) for o in shoes],[clf.evidence(o) for o in shoes]
+    def ask(seed):
+        for i in np.random.default_rng(seed).permutation(len(shoes)):
+            p = clf.predict(shoes[i])
+            assert p.label==expected[i].label and p.scores==pytest.approx(expected[i].scores, abs=1e-5)
+            if i%4==0: np.testing.assert_allclose(clf.evidence(shoes[i]), seen[i], atol=1e-3)
+        return True
+    with ThreadPoolExecutor(8) as pool: assert all(pool.map(ask, range(8)))
+
+
+def test_many_at_once(clf, shoes):
+    "Several readers of predict_many at once, each over its own order"
+    expected = [clf.predict(o) for o in shoes]
+    def ask(seed):
+        order = np.random.default_rng(seed).permutation(len(shoes))
+        return [expected[i].label==p.label and abs(expected[i].confidence-p.confidence)<1e-4 for i,p in zip(order, clf.predict_many(shoes[i] for i in order))]
+    with ThreadPoolExecutor(4) as pool:
+        for same in pool.map(ask, range(4)): assert len(same)==len(shoes) and all(same)
+
+
+def test_order_and_bad_pictures(clf, shoes):
+    "One answer for each source, in order, from a generator; what cannot be used says why"
+    srcs = [shoes[0], b'', 'no/such/file.jpg', shoes[1], shoes[2][:3000], None, shoes[3]]
+    answers = list(clf.predict_many(o for o in srcs))
+    assert [bool(o.error) for o in answers]==[False, True, True, False, True, True, False]
+    assert 'empty' in answers[1].error and 'no such file' in answers[2].error and 'cut off' in answers[4].error
+    for i in (0, 3, 6): assert answers[i].label==clf.predict(srcs[i]).label
+    assert list(clf.predict_many([]))==[]
+
+
+def test_a_slow_picture_keeps_its_place(clf, shoes):
+    class Slow(io.BytesIO):
+        def read(self, *args):
+            time.sleep(.5)
+            return super().read(*args)
+    answers = list(clf.predict_many([Slow(shoes[0]), *shoes[1:]]))
+    assert [o.label for o in answers]==[clf.predict(o).label for o in shoes]
+
+
+def test_lazy_and_closed_early(clf, shoes):
+    "Sources that never end: few are taken, nothing starts before the first answer is asked for, and closing ends the threads"
+    before,taken = len(workers()),[]
+    answers = clf.predict_many(counted((shoes[i%12] for i in count()), taken))
+    assert not taken
+    first = list(islice(answers, 3))
+    assert len(first)==3 and len(workers())>before
+    bound = len(taken)
+    assert bound<=3+4*32
+    time.sleep(.3)
+    assert len(taken)==bound # a reader that rests lets the sources rest
+    answers.close()
+    assert len(workers())==before
+    with pytest.raises(StopIteration): next(answers)
+
+
+def test_what_goes_wrong_with_the_sources_is_said(clf, shoes):
+    "An error of the iterable itself is no bad picture: it reaches the reader, after the answers before it, and leaves no threads"
+    def broken():
+        yield from shoes[:2]
+        raise OSError('the disk is gone')
+    before = len(workers())
+    with pytest.raises(OSError, match='the disk is gone'): list(clf.predict_many(broken()))
+    assert len(workers())==before
+
+
+def test_progress(clf, shoes, capsys):
+    "The bar counts to the number of sources where it is known, and the result is an iterator with or without it"
+    answers = clf.predict_many(shoes[:3], progress=True)
+    assert next(answers).label and len(list(answers))==2
+    assert '3/3' in capsys.readouterr().err
+    assert len(list(clf.predict_many(iter(shoes[:3]), progress=True)))==3
+    assert '3/3' not in capsys.readouterr().err
+
+
+def test_among_is_checked_at_once(clf, shoes):
+    with pytest.raises(Exception, match='Did you mean puma_suede'): clf.predict_many(shoes, among=['puma_sued'])
+    assert {o for p in clf.predict_many(shoes, among=['puma_suede', 'vans_old_skool']) for o in p.scores}=={'puma_suede', 'vans_old_skool'}
+
+
+@pytest.mark.parametrize('size', [(1000, 1000), (1000, 640), (3000, 2000), (2000, 4000), (700, 99)])
+@pytest.mark.parametrize('progressive', [False, True])
+def test_reduced_decoding_gives_the_same_answer(clf, size, progressive):
+    im = draw_shoe('nike_air_force_1', seed=size[0], size=1000).resize(size)
+    rng = np.random.default_rng(0)
+    im = Image.fromarray((np.asarray(im, float)+rng.normal(0, 8, (*im.size[::-1], 3))).clip(0, 255).astype(np.uint8))
+    data,side = jpeg(im, progressive=progressive),clf.card['size']
+    quick,full = open_square(data, side),open_image(data).resize([max(1, round(side*o/max(size))) for o in size], Image.Resampling.BICUBIC)
+    left,top = [round((side-o)/2) for o in full.size]
+    inner = np.asarray(quick.crop((left, top, left+full.width, top+full.height)), int)
+    assert quick.size==(side, side) and np.abs(inner-np.asarray(full, int)).mean()<1.5
+    short,long = clf.predict(data),clf.predict(open_image(data))
+    assert short.label==long.label and short.scores==pytest.approx(long.scores, abs=.03)
+
+
+def test_turned_and_reduced():
+    "A large photo with a note to turn it is turned, whichever way it is decoded"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = jpeg(draw_shoe('puma_suede', seed=1, size=1000).crop((0, 200, 1000, 900)), exif=exif)
+    difference = np.asarray(open_square(data, 140), int)-np.asarray(fit_square(open_image(data), 140), int)
+    assert np.abs(difference).mean()<1.5 and np.asarray(open_square(data, 140))[70, 0].min()==255
+
+
+@pytest.mark.parametrize('size', [(5000, 10), (10, 5000), (17, 16), (140, 140)])
+def test_any_shape_becomes_a_square(size): assert fit_square(Image.new('RGB', size), 140).size==(140, 140)
+
+
+def test_pictures_cut_off_are_refused_as_pillow_images(shoes):
+    with pytest.raises(BadImage, match='cut off'): open_image(Image.open(io.BytesIO(shoes[0][:3000])))
+
+
+def test_filters_of_warnings_stay(clf, shoes):
+    "Threads that decode at once leave Python's warnings as they were"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        before = list(warnings.filters)
+        list(clf.predict_many(shoes*4))
+        assert warnings.filters==before
+    assert not said
+
+
+def test_evidence_fits_the_picture(clf, shoes):
+    for size in [(320, 320), (300, 120), (120, 300)]:
+        seen = clf.evidence(draw_shoe('puma_suede', seed=1, size=320).resize(size), 'puma_suede')
+        assert seen.shape==size[::-1] and seen.dtype==np.float32 and seen.min()>=0 and seen.max()<=1
