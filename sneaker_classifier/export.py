@@ -73,15 +73,17 @@ def export_difference(
     logits, = ort.InferenceSession(network).run(['logits'], {'pictures':np.stack([np.asarray(opener(f)).transpose(1,2,0) for f in files])})
     return float(np.abs(logits-expected.numpy()).max())
 
-# %% ../nbs/08_export.ipynb #57d6291e
+# %% ../nbs/08_export.ipynb #ef5ea4c1
 def _md(text): return re.sub(r'([\\`*_\[\]<>|~&#!$])', r'\\\1', printable(text))
 def _table(header, rows): return '\n'.join(f'| {" | ".join(map(str, o))} |' for o in [header, ['---']*len(header), *rows])
 def _share(value, interval): return f'{value:.1%} ({interval[0]:.1%} to {interval[1]:.1%})'
 def _score_rows(scores, first): return [(_md(o[first]), o['pictures'], _share(o['recall'], (o['low'], o['high'])), f"{o['precision']:.1%}") for o in scores]
 
 def _data_part(p, classes):
+    n = p['pictures'].get('brand_only', 0)
+    hints = f' {n} more to learn from, of which only the brand is known.' if n else ''
     per_class = _table(['Class', 'to learn from', 'kept back'], [(_md(f"{c['brand']} {c['model']}"), *c['pictures']) for c in classes])
-    return f"""{p['pictures']['train']} pictures to learn from, {p['pictures']['validation']} kept back for measuring, drawn class by class (seed {p['seed']}). Pictures of one photo are never on both sides. In training every class came equally often. `split.csv` has the first half of each picture's sha256; the pictures themselves are not here.
+    return f"""{p['pictures']['train']} pictures to learn from, {p['pictures']['validation']} kept back for measuring, drawn class by class (seed {p['seed']}).{hints} Pictures of one photo are never on both sides. In training every class came equally often. `split.csv` has the first half of each picture's sha256; the pictures themselves are not here.
 
 {per_class}"""
 
@@ -132,7 +134,7 @@ def model_card(
     title = f"# Model card: {len(card['classes'])} sneakers\n\nMade by sneaker-train on {_md(p['created'][:10])}. Rebuilt from model.json at every export.\n"
     return title+''.join(f'\n## {name}\n\n{text}\n' for name,text in parts.items())
 
-# %% ../nbs/08_export.ipynb #30563ae6
+# %% ../nbs/08_export.ipynb #fefa89d9
 def _pickled(learn, folder):
     part = Path('.sneaker_model.part')
     # timm keeps the weights that a network started from in its description, a second network in every file.
@@ -173,7 +175,7 @@ def _provenance(learn, items, training, known):
     description = learn.model[0].model.pretrained_cfg
     start,sha256,licence = _start(training, known, description)
     return {**asdict(training), 'architecture':description['architecture'], 'start':start, 'start_sha256':sha256, 'start_licence':licence,
-        'pictures':dict(train=int((~items.is_valid).sum()), validation=int(items.is_valid.sum())),
+        'pictures':dict(train=int((~items.is_valid).sum()), validation=int(items.is_valid.sum()), brand_only=items.attrs.get('brand_only', 0)),
         'created':datetime.now(timezone.utc).isoformat(timespec='seconds'), 'python':platform.python_version(), 'torch':torch.__version__, 'timm':timm.__version__}
 
 def _class_rows(learn, items, classes):

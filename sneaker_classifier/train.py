@@ -85,7 +85,7 @@ def _source(training):
     weights = _packaged_weights(training.architecture)
     return dict(pretrained=True, **({'pretrained_cfg_overlay':dict(state_dict=weights)} if weights else {}))
 
-# %% ../nbs/06_train.ipynb #17e2d930
+# %% ../nbs/06_train.ipynb #5766baaa
 def sneaker_body(
     training:Training # Which architecture, and which weights to start from
 )->SneakerBody:       # Pictures (batch, 3, side, side) in, features (batch, features, height, width) out
@@ -97,7 +97,7 @@ def sneaker_body(
     # timm fetches and reads weights through several libraries, each with errors of its own
     except Exception as e: raise SneakerError(f'The weights that {arch} should start from ({training.start}) cannot be had: '
         f'{str(e).splitlines()[0] if str(e) else type(e).__name__} Use start = scratch, or the path of a .safetensors file.') from None
-    with torch.no_grad(): grid = body.eval()(torch.zeros(1, 3, training.size, training.size))
+    with torch.no_grad(): grid = TimmBody.forward(body.eval(), torch.zeros(1, 3, training.size, training.size))
     if grid.ndim!=4 or grid.shape[1]!=body.model.num_features:
         raise SneakerError(f'architecture = {arch} gives no grid of features. Choose a convolutional network, such as resnet34.')
     return body
@@ -262,7 +262,7 @@ def fit(
     saved.clear()
     return learn
 
-# %% ../nbs/06_train.ipynb #5e37c285
+# %% ../nbs/06_train.ipynb #823af44d
 def train(
     data:Path|str,              # Folder with one folder of pictures for each class
     out:Path|str,               # Model folder to write
@@ -283,6 +283,7 @@ def train(
     if brands:
         hints,bad_hints = open_all(labelled_items(brands), opener, out/'squares'/'brands')
         bad.update(bad_hints)
+        items.attrs['brand_only'] = len(hints) # for the model card
         cbs = [brand_hints(learn, hints, settings.classes, t, opener)]
     return fit(learn, t, out, cbs), items, bad
 

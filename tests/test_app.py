@@ -24,7 +24,7 @@ def free_port():
 def left(seconds=10):
     "What uploads have left behind; the last of it may go a moment after the answer has come"
     end = time.monotonic()+seconds
-    while (files := [*Path(_upload_folder().name).rglob('*')]) and time.monotonic()<end: time.sleep(.05)
+    while (files := [o for o in Path(_upload_folder().name).rglob('*') if o.is_file()]) and time.monotonic()<end: time.sleep(.05)
     return files
 
 @pytest.fixture(scope='module')

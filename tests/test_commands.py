@@ -10,7 +10,7 @@ from sneaker_classifier.samples import draw_shoe, make_samples
 
 def test_train_then_ask(trained, photos, tmp_path):
     out,done = trained
-    assert {o.name for o in out.iterdir()}=={'model.onnx', 'model.json', 'model.safetensors', 'sneaker_model.pkl', 'split.csv'}
+    assert {o.name for o in out.iterdir()}=={'model.onnx', 'model.json', 'MODEL_CARD.md', 'model.safetensors', 'sneaker_model.pkl', 'split.csv', 'validation.npz', 'squares'}
     for bad in ('notes.jpg', 'empty.png'): assert bad in done.stdout
     assert '80 pictures of 4 classes, 2 left out' in done.stdout
     clf = SneakerClassifier.load(out)

@@ -1,5 +1,5 @@
 "The engine: shared between threads, lazy over many pictures, and the same answers by the short way as by the long one"
-import io, threading, time, warnings
+import io, os, subprocess, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
 
@@ -166,3 +166,11 @@ def test_evidence_fits_the_picture(clf, shoes):
     for size in [(320, 320), (300, 120), (120, 300)]:
         seen = clf.evidence(draw_shoe('puma_suede', seed=1, size=320).resize(size), 'puma_suede')
         assert seen.shape==size[::-1] and seen.dtype==np.float32 and seen.min()>=0 and seen.max()<=1
+
+
+def test_nothing_is_reported_to_anybody(tmp_path):
+    "ONNX Runtime's telemetry keeps an identifier on the disk as soon as it is imported, unless it is switched off before"
+    env = {k:v for k,v in os.environ.items() if 'TELEMETRY' not in k and k!='CI'}
+    env.update({name:str(tmp_path) for name in ('HOME', 'USERPROFILE', 'LOCALAPPDATA', 'TMPDIR', 'TEMP', 'TMP', 'XDG_CACHE_HOME')})
+    subprocess.run([sys.executable, '-c', 'from sneaker_classifier import SneakerClassifier; SneakerClassifier.load()'], check=True, env=env)
+    assert not list(tmp_path.rglob('*'))
