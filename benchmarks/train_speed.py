@@ -21,7 +21,7 @@ class Steps(Callback):
     def before_train(self): self.times = []
     def after_batch(self):
         if self.training: self.times.append(time.perf_counter())
-    def per_second(self): return (len(self.times)-4)*self.learn.dls.train.bs/(self.times[-1]-self.times[3])
+    def per_second(self, batch_size): return (len(self.times)-4)*batch_size/(self.times[-1]-self.times[3])
 
 
 def bare(learn, batch):
@@ -48,7 +48,7 @@ def main(architecture='tf_efficientnet_lite0', rounds=3):
         steps = Steps()
         def ours():
             with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-4, cbs=steps)
-            return steps.per_second()
+            return steps.per_second(training.batch_size)
         for memory in ('as it comes', 'kept'):
             if memory=='kept': keep_memory()
             ours() # warms up
