@@ -36,7 +36,7 @@ def test_evaluate_leaves_out_what_was_trained_on(trained, photos):
 
 def test_split_is_recorded_with_the_model(trained):
     card = json.loads((trained[0]/'model.json').read_text(encoding='utf-8'))
-    assert card['provenance']['pictures']=={'train':64, 'validation':16}
+    assert card['provenance']['pictures']=={'train':64, 'validation':16, 'brand_only':0}
     assert card['metrics']['pictures']==16
 
 
