@@ -3,7 +3,7 @@
 Without a folder it draws JPEGs of 1,000 pixels. `--only` picks one part: one, many, options, start or fastai.
 A bare limit does what has to be done and nothing else: Pillow unpacks the photo to the size of the network's input (the same reduced decoding,
 the same resampling), ONNX Runtime runs on the tensor. No checks, no turning, no profiles, no names."""
-import argparse, io, json, os, statistics, subprocess, sys, time
+import argparse, json, os, statistics, subprocess, sys, time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice

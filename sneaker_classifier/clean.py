@@ -34,7 +34,7 @@ from tqdm.auto import tqdm
 
 from .images import BadImage, formats, sanitize, write_whole
 from .predict import SneakerClassifier
-from .settings import Limits, SneakerError, is_label, load_settings, to_label
+from .settings import SneakerError, is_label, load_settings, to_label
 
 # %% ../nbs/04_clean.ipynb #70fc0587
 # How much is cut off: left, top, right, bottom

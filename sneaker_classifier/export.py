@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-from .evaluate import calibrate, cross_fitted, evaluate, false_certainty, wilson # first: it silences a warning of torch's
+from .evaluate import calibrate, cross_fitted, evaluate, false_certainty # first: it silences a warning of torch's
 import onnxruntime as ort
 import pandas as pd
 import timm

@@ -1,5 +1,5 @@
 "The app as programs and other pages meet it: its endpoints, its guard, what it keeps and what it does not"
-import io, json, os, shutil, signal, socket, subprocess, sys, time
+import io, json, os, shutil, socket, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path

@@ -1,7 +1,6 @@
 "Cleaning: every raw file accounted for, hostile files, copies, decisions, and a run that is stopped at any instant"
 import io, os, random, shutil, subprocess, sys, time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,7 @@ import pytest
 from conftest import command
 from PIL import Image, ImageOps
 
-from sneaker_classifier import clean, images
+from sneaker_classifier import clean
 from sneaker_classifier.clean import Prints, clean_images, find_groups, find_suspects, fingerprint, near_pairs
 from sneaker_classifier.samples import draw_shoe, make_samples
 from sneaker_classifier.settings import SneakerError, load_settings

@@ -12,7 +12,7 @@ from fastai.torch_core import set_seed
 from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.samples import make_samples
 from sneaker_classifier.settings import SneakerError, load_settings
-from sneaker_classifier.train import brand_hints, fit, sneaker_learner, train
+from sneaker_classifier.train import brand_hints, fit, sneaker_learner
 
 
 @pytest.fixture(scope='module')
