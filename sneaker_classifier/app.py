@@ -254,7 +254,7 @@ def save_correction(
         if old!=path: old.unlink()
     return path
 
-# %% ../nbs/11_app.ipynb #cb9bfaa6
+# %% ../nbs/11_app.ipynb #20e6d5f6
 _consent = ('Saving keeps **this photo** in `{}` on this machine, without the time and place that a phone adds. The next update learns from it. '
     'You can delete it there. Of photos that you do not save nothing is kept.')
 
@@ -267,7 +267,8 @@ def _photo_tab(app, clf, feedback):
     def answered(p, photo, cut=False): return answer_html(clf, p, photo, cut), gr.Column(visible=True), photo
     def refused(e): return answer_html(clf, Prediction(error=str(e))), gr.Column(visible=False), None
     def look(upload):
-        if upload is None: return [gr.skip()]*5
+        # Not gr.skip for the photo: Gradio would make the component anew, without what is handed over.
+        if upload is None: return [*[gr.skip()]*4, None]
         try:
             with _uploads(app, [upload]) as (path,): p,photo = clf.predict(path),sanitize(path, roomy)
         except BadImage as e: return *refused(e), None, None
@@ -293,7 +294,7 @@ def _photo_tab(app, clf, feedback):
             saved = gr.Markdown()
     shown,whole = gr.State(),gr.State()
     quiet = dict(api_visibility='private', show_progress='hidden')
-    photo.change(look, photo, [answer, correction, shown, whole, photo], scroll_to_output=True, **quiet).then(lambda: (None, ''), None, [label, saved], **quiet)
+    photo.change(look, photo, [answer, correction, shown, whole, photo], trigger_mode='multiple', scroll_to_output=True, **quiet).then(lambda: (None, ''), None, [label, saved], **quiet)
     answer.box(look_closer, shown, [answer, correction, shown], **quiet)
     answer.whole(look_back, whole, [answer, correction, shown], **quiet)
     button.click(save, [label, shown], saved, concurrency_limit=1, **quiet)
@@ -315,7 +316,7 @@ def answers_csv(
         table.writerow([plain(name), plain(p.brand), plain(p.model), '' if p.error else f'{p.confidence:.4f}', '' if p.error else 'yes' if p.sure else 'no', p.error or ''])
     return out.getvalue()
 
-# %% ../nbs/11_app.ipynb #0e2d2f31
+# %% ../nbs/11_app.ipynb #51bf625d
 _columns = dict(Photo='html', File='str', Answer='str', Probability='number', Remark='str')
 
 def _row(path, name, p, limits):
@@ -331,7 +332,6 @@ def _summary(names, answers):
 
 def _many_tab(app, clf):
     def look(files, progress=gr.Progress()):
-        if not files: return [gr.skip()]*4
         names = [printable(o.orig_name or Path(o.path).name) for o in files]
         with _uploads(app, [o.path for o in files]) as paths:
             answers,rows = [],[]
