@@ -8,7 +8,7 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/clean.html.md"""
 __all__ = ['fingerprint', 'near_pairs', 'Prints', 'find_groups', 'fingerprint_file', 'CleanReport', 'clean_images',
            'find_suspects', 'Review', 'review', 'sneaker_clean']
 
-# %% ../nbs/04_clean.ipynb #87b376cc
+# %% ../nbs/04_clean.ipynb #1e596a18
 import hashlib, html, io, json, os, re, threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -491,10 +491,10 @@ def clean_images(
     for p in out.rglob('.*.part'): p.unlink(missing_ok=True)
     return CleanReport(items, dropped, int(_in_two_classes(items, records).sum()))
 
-# %% ../nbs/04_clean.ipynb #c8b935bb
+# %% ../nbs/04_clean.ipynb #76666673
 _suspect_columns = ['raw', 'label', 'suspicion', 'guesses', 'why']
 
-def _ranks(values): return rankdata(values)/max(1, len(values))
+def _ranks(values): return rankdata(values, nan_policy='omit')/max(1, len(values))
 
 def _label_quality(features, items):
     "How well each label fits, 0 to 1, and the three best others, by cross-validation; not a number where a class has too few pictures"

@@ -131,6 +131,23 @@ def test_killed(raw, cleaned, tmp_path):
     assert contents(tmp_path/'clean')==contents(cleaned[0])
 
 
+def test_workers_end_with_the_process_that_was_killed():
+    code = """if __name__=="__main__":
+        import os, time
+        from concurrent.futures import ProcessPoolExecutor
+        from sneaker_classifier.clean import _end_with_parent
+        pool = ProcessPoolExecutor(2, initializer=_end_with_parent)
+        for o in [pool.submit(os.getpid) for _ in range(2)]: o.result()
+        for _ in range(2): pool.submit(time.sleep, 300)
+        print("ready", flush=True)
+        time.sleep(300)"""
+    p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE)
+    p.stdout.readline()
+    p.kill()
+    # The workers have this pipe too: it ends when the last of them has.
+    assert p.communicate(timeout=30)[0]==b''
+
+
 def test_again_changes_nothing(raw, cleaned):
     before = contents(cleaned[0], hidden=True)
     clean_images(raw, cleaned[0], workers=2, progress=False)
@@ -217,8 +234,13 @@ def test_pairs_in_a_crowd_that_looks_alike():
     assert all((i, i+1) in found for i in range(0, len(hashes), 2))
 
 
-def test_wrong_labels_rank_first(tmp_path):
+@pytest.mark.parametrize('rare', [False, True])
+def test_wrong_labels_rank_first(tmp_path, rare):
+    "Also beside a class with too few pictures to learn from"
     raw = make_samples(tmp_path/'raw', n=20, size=160)
+    if rare:
+        (raw/'rare').mkdir()
+        draw_shoe('nike_court_vision', seed=99, size=160).save(raw/'rare'/'0.jpg')
     for i in range(4): os.replace(raw/'puma_suede'/f'{i:04d}.jpg', raw/'adidas_superstar'/f'wrong_{i}.jpg')
     clean_images(raw, tmp_path/'clean', workers=1, progress=False)
     suspects = find_suspects(tmp_path/'clean', progress=False)
