@@ -56,7 +56,7 @@ def where(
     thirds = [min(2, int(3*np.average(np.arange(n)+.5, weights=evidence.sum(1-axis))/n)) for axis,n in enumerate(evidence.shape)]
     return f"{('top', 'middle', 'bottom')[thirds[0]]} {('left', 'centre', 'right')[thirds[1]]}"
 
-# %% ../nbs/11_app.ipynb #5dee5c5d
+# %% ../nbs/11_app.ipynb #63c523ee
 def _data_url(kind, data): return f'data:{kind};base64,{b64encode(data).decode()}'
 
 def _figure(photo, maps, names, cut):
@@ -70,7 +70,8 @@ def _figure(photo, maps, names, cut):
 def _bars(p, names):
     def bar(i, name, prob): return Label(Input(type='radio', name='why', value=i, checked=i==0), Span(name, cls='name'), Span(_percent(prob), cls='percent'),
         Span(cls='bar', style=f'--share: {prob:.3f}'))
-    form = Form(P('Choose one to see what speaks for it.'), *[bar(i, *o) for i,o in enumerate(zip(names, p.scores.values()))], aria_label='The three likeliest')
+    given = '' if p.sure else 'If it is one of the models that I know, these are the likeliest. '
+    form = Form(P(f'{given}Choose one to see what speaks for it.'), *[bar(i, *o) for i,o in enumerate(zip(names, p.scores.values()))], aria_label='The three likeliest')
     return Div(form if p.sure else Details(Summary('The nearest of what I know'), form), cls='top')
 
 def answer_html(
@@ -87,7 +88,7 @@ def answer_html(
     names = [clf.classes[o].name for o in three]
     return to_xml(Div(Div(_headline(p), _bars(p, names), cls='said'), _figure(photo, [clf.evidence(small, o) for o in three], names, cut), cls='result'))
 
-# %% ../nbs/11_app.ipynb #34875865
+# %% ../nbs/11_app.ipynb #692fd448
 _css = '''
 .gradio-container { width: 100%; min-width: 0; max-width: 64rem !important; margin: 0 auto !important }
 @media (max-width: 40rem) { .gradio-container { --size-8: .75rem } }
@@ -115,7 +116,7 @@ _css = '''
 .result .looked button, a.button { min-height: 2.75rem; padding: .4rem .9rem; font-size: 1rem; font-weight: normal; border: 1px solid var(--border-color-primary); border-radius: .5rem;
   background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color); display: inline-flex; align-items: center; text-decoration: none }
 .result :focus-visible, a.button:focus-visible { outline: 3px solid var(--color-accent); outline-offset: 2px }
-.known table { border-collapse: collapse; width: 100% }
+.known table { border-collapse: collapse; width: 100%; border: 0 !important }
 .known th, .known td { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0 !important; border: 0 !important; border-top: 1px solid var(--border-color-primary) !important }
 '''
 
@@ -316,13 +317,14 @@ def answers_csv(
         table.writerow([plain(name), plain(p.brand), plain(p.model), '' if p.error else f'{p.confidence:.4f}', '' if p.error else 'yes' if p.sure else 'no', p.error or ''])
     return out.getvalue()
 
-# %% ../nbs/11_app.ipynb #51bf625d
+# %% ../nbs/11_app.ipynb #19dce0cc
 _columns = dict(Photo='html', File='str', Answer='str', Probability='number', Remark='str')
 
 def _row(path, name, p, limits):
     if p.error: return ['', name, 'No answer', None, p.error]
     thumbnail = to_xml(Img(src=_data_url('image/jpeg', sanitize(path, replace(limits, keep_side=72))), alt='', height=48))
-    return [thumbnail, name, p.name if p.sure else 'Not sure', round(p.confidence, 3), '' if p.sure else f'nearest: {p.name}']
+    if not p.sure: return [thumbnail, name, 'Not sure', None, f'nearest: {p.name}']
+    return [thumbnail, name, p.name, round(p.confidence, 3), '']
 
 def _summary(names, answers):
     bad,sure = (sum(map(bool, o)) for o in ([p.error for p in answers], [p.sure for p in answers]))
@@ -343,7 +345,7 @@ def _many_tab(app, clf):
     folder = _handing_over(gr.UploadButton('Choose a folder', file_count='directory'), lambda o: o and o.root)
     summary = gr.HTML(elem_id='summary')
     table = gr.Dataframe(headers=list(_columns), datatype=list(_columns.values()), visible=False, interactive=False, wrap=True, max_height=600,
-        column_widths=[90, 220, 220, 120, 300], show_label=False, elem_id='answers')
+        column_widths=[90, 220, 220, 140, 300], show_label=False, elem_id='answers')
     for o in files,folder: o.upload(look, o, [summary, table, files, folder], api_visibility='private', show_progress_on=summary)
 
 # %% ../nbs/11_app.ipynb #a8a9e000

@@ -7,7 +7,7 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/export.html.md"""
 # %% auto #0
 __all__ = ['onnx_bytes', 'export_difference', 'model_card', 'export_model', 'load_sneaker_learner']
 
-# %% ../nbs/08_export.ipynb #6f6675db
+# %% ../nbs/08_export.ipynb #efbe17ee
 import copy, hashlib, io, json, platform, re, warnings
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -23,7 +23,7 @@ from fastai.learner import Learner, load_learner
 from safetensors.torch import save
 from torch import nn
 
-from .data import picture_id
+from .data import learned_ids, picture_id
 from .images import printable, write_whole
 from .predict import ModelError, SneakerClassifier
 from .settings import Settings, Training, class_of
@@ -134,7 +134,7 @@ def model_card(
     title = f"# Model card: {len(card['classes'])} sneakers\n\nMade by sneaker-train on {_md(p['created'][:10])}. Rebuilt from model.json at every export.\n"
     return title+''.join(f'\n## {name}\n\n{text}\n' for name,text in parts.items())
 
-# %% ../nbs/08_export.ipynb #fefa89d9
+# %% ../nbs/08_export.ipynb #54faeba3
 def _pickled(learn, folder):
     part = Path('.sneaker_model.part')
     # timm keeps the weights that a network started from in its description, a second network in every file.
@@ -161,8 +161,8 @@ def _sha256(data): return hashlib.sha256(data).hexdigest()
 def _split(items, known):
     split = pd.DataFrame(dict(id=items.file.map(picture_id), is_valid=items.is_valid))
     if not known: return split
-    before = pd.read_csv(known.folder/'split.csv')
-    return pd.concat([split, before[~before.is_valid & ~before.id.isin(split.id)]])
+    before = learned_ids(known.folder)
+    return pd.concat([split, pd.DataFrame(dict(id=before[~before.isin(split.id)], is_valid=False))])
 
 def _start(training, known, description):
     "Name, hash and licence of the weights that training started from"

@@ -25,16 +25,16 @@ from PIL import Image
 from .images import BadImage, fit_square, open_image, open_square, printable
 from .settings import Limits, SneakerClass, SneakerError, is_label, load_settings, nearest
 
-# %% ../nbs/09_predict.ipynb #1fbc260a
+# %% ../nbs/09_predict.ipynb #1572d69e
 @dataclass(frozen=True)
 class Prediction:
     "What the classifier says of one picture"
     label:str=''              # Such as 'nike_air_force_1'
     brand:str=''              # Such as 'Nike'
     model:str=''              # Such as 'Air Force 1'
-    confidence:float=0.       # Calibrated probability of `label`
+    confidence:float=0.       # Calibrated probability of `label`, given that it is a sneaker that the model knows
     familiarity:float=0.      # Logit of `label`: how much the picture looks like what it has learned
-    sure:bool=False           # Is `confidence` high enough to rely on?
+    sure:bool=False           # Is it familiar enough to rely on the answer?
     scores:dict=field(default_factory=dict, repr=False) # {label: probability}, highest first
     brands:dict=field(default_factory=dict, repr=False) # {brand: probability}, highest first
     error:str|None=None       # Why there is no answer, where there is none
@@ -44,7 +44,7 @@ class Prediction:
 
     def __str__(self):
         if self.error: return self.error
-        return f'{self.name} ({self.confidence:.0%})' if self.sure else f'Not sure; perhaps {self.name} ({self.confidence:.0%})'
+        return f'{self.name} ({self.confidence:.0%})' if self.sure else f'Not sure; perhaps {self.name}'
 
 # %% ../nbs/09_predict.ipynb #7837e310
 def softmax(

@@ -163,6 +163,10 @@ def test_many_photos(page, shoe, tmp_path):
     assert {o['file'] for o in rows}=={'a.png', "'=1+1.png", '<img src=x onerror=alert(1)>.png', 'notes.jpg'}
     assert [o['file'] for o in rows if 'not a picture' in o['reason']]==['notes.jpg']
     page.locator('#answers img:visible').first.wait_for()
+    page.locator('#answers th:has-text("File"):visible').first.hover()
+    page.locator('#answers th:has-text("File") button:visible').last.click()
+    page.click('text=Sort descending')
+    page.wait_for_function('document.querySelector("#answers").innerText.search("notes.jpg") < document.querySelector("#answers").innerText.search("a.png")')
     assert 'not a picture' in page.inner_text('#answers') and '<img src=x onerror=alert(1)>.png' in page.inner_text('#answers')
     assert not left()
 

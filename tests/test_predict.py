@@ -132,7 +132,7 @@ def test_reduced_decoding_gives_the_same_answer(clf, size, progressive):
     inner = np.asarray(quick.crop((left, top, left+full.width, top+full.height)), int)
     assert quick.size==(side, side) and np.abs(inner-np.asarray(full, int)).mean()<1.5
     short,long = clf.predict(data),clf.predict(open_image(data))
-    assert short.label==long.label and short.scores==pytest.approx(long.scores, abs=.03)
+    assert short.label==long.label and short.scores==pytest.approx(long.scores, abs=.06)
 
 
 def test_turned_and_reduced():

@@ -100,6 +100,9 @@ def test_what_the_start_learned_is_never_kept_back(items, tmp_path):
     assert again.is_valid.sum()==20 and not again.is_valid[mask].any()
     with pytest.raises(SneakerError, match='too few pictures to measure on'): split_items(items, learned=np.ones(len(items), bool))
     with pytest.raises(SneakerError, match='no split.csv'): learned_by(items, tmp_path/'none')
+    for damaged in '', 'a,b\n1,2\n', 'id,is_valid\nabc,perhaps\n', 'id,is_valid\nabc,\n', '\0\0':
+        (tmp_path/'split.csv').write_text(damaged, encoding='utf-8')
+        with pytest.raises(SneakerError, match='is damaged'): learned_by(items, tmp_path)
 
 
 def test_brand_hints(items, quick, tmp_path):
