@@ -195,11 +195,11 @@ def export_model(
     learn:Learner,       # Trained; left on the CPU, in full precision and without its optimizer
     items:pd.DataFrame,  # Columns file, label, group, is_valid: what it was trained and validated on
     out:Path|str,        # Model folder to write
-    settings:Settings,   # What it was trained with
+    settings:Settings,   # Names of the classes, limits, and the precision that "sure" asks for
     unknown:Path|str|None=None # Folder of pictures of none of the classes, to measure false certainty on
 )->SneakerClassifier:    # Loaded from the new folder
     "Write a model folder, measure it, and write what was measured into its model.json and MODEL_CARD.md"
-    out,training,precision = Path(out),settings.training,settings.evaluation.precision_when_sure
+    out,training,precision = Path(out),learn.training,settings.evaluation.precision_when_sure
     known = start_model(training)
     out.mkdir(parents=True, exist_ok=True)
     # A GPU rounds more coarsely than the CPU that the exported network will run on.

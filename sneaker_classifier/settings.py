@@ -96,6 +96,7 @@ class Training:
     architecture:str = _text(r'[a-z0-9_.]+', 'the name of a timm network, such as resnet34 or tf_efficientnet_lite0')
     start:str = _text(r'.+', 'scratch, imagenet, sneakers, the path of a model folder or of a .safetensors file')
     epochs:int = _whole(1, 1000)
+    repeats:int = _whole(1, 100)
     detail:int = _whole(32, 1024)
     size:int = _whole(32, 1024)
     predict_size:int = _whole(32, 1024)
@@ -127,6 +128,7 @@ class Limits:
 
 # %% ../nbs/00_settings.ipynb #0a435dee
 _sections = dict(scrape=Scrape, training=Training, evaluation=Evaluation, app=App, limits=Limits)
+_names = (*_sections, 'scratch')
 
 @dataclass(frozen=True)
 class Settings:
@@ -134,6 +136,7 @@ class Settings:
     classes:dict          # `SneakerClass` by label
     scrape:Scrape
     training:Training
+    scratch:Training      # The same with what [scratch] has instead
     evaluation:Evaluation
     app:App
     limits:Limits
@@ -166,16 +169,20 @@ def _read_section(kind, items, where):
         except ValueError: raise SettingsError(f"{where} {key} = {items[key]!r} cannot be used. It should be {meta['right']}.") from None
     return kind(**values)
 
+def _from_scratch(training, scratch, where):
+    _refuse_unknown(where, scratch, [f.name for f in fields(Training) if f.name!='start'])
+    return _read_section(Training, {**training, **scratch, 'start':'scratch'}, where)
+
 def _read_class(label, items, where):
-    if not is_label(label) or difflib.get_close_matches(label, _sections, cutoff=.8):
-        raise SettingsError(f'{where}: neither a section of settings nor a label for a class. {nearest(label, list(_sections))} '
+    if not is_label(label) or difflib.get_close_matches(label, _names, cutoff=.8):
+        raise SettingsError(f'{where}: neither a section of settings nor a label for a class. {nearest(label, _names)} '
             'A label has lowercase letters, digits and underscores, such as nike_air_force_1.')
     _refuse_unknown(where, items, ('brand', 'model', 'search'))
     for key in ('brand', 'model'):
         value = items.get(key, '').strip()
         if not re.fullmatch(r'[\w][\w .,&+/\'-]{0,59}', value):
             raise SettingsError(f'{where} {key} = {value!r} cannot be used. It should be a name of at most 60 letters, digits and spaces'
-                f', such as {dict(brand="Nike", model="Air Force 1")[key]}. (A section that is not {", ".join(_sections)} is a class.)')
+                f', such as {dict(brand="Nike", model="Air Force 1")[key]}. (A section that is not {", ".join(_names)} is a class.)')
     search = tuple(o.strip() for o in items.get('search', '').splitlines() if o.strip())
     return SneakerClass(label, items['brand'].strip(), items['model'].strip(), search or (f"{items['brand']} {items['model']} sneaker",))
 
@@ -212,6 +219,10 @@ def load_settings(
     path = Path(path) if path else find_settings()
     items = _parse(path)
     default = _parse(_packaged()) if set(_sections)-set(items) else {}
+    if 'training' not in items: items = {**{name:default.get(name, {}) for name in ('training', 'scratch')}, **items}
+    training,scratch = items['training'],items.pop('scratch', {})
     parts = {name:_read_section(kind, items.pop(name, default.get(name, {})), f'{path.name} [{name}]') for name,kind in _sections.items()}
     classes = {label:_read_class(label, o, f'{path.name} [{label}]') for label,o in items.items()}
-    return Settings(classes, **parts, path=path)
+    scratch = _from_scratch(training, scratch, f'{path.name} [scratch]')
+    if parts['training'].start=='scratch': parts['training'] = scratch
+    return Settings(classes, **parts, scratch=scratch, path=path)

@@ -6,11 +6,12 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/train.html.md"""
 
 # %% auto #0
 __all__ = ['linear_head', 'start_model', 'sneaker_body', 'sneaker_learner', 'BrandHints', 'brand_hints', 'bytes_per_picture',
-           'keep_memory', 'Checkpoint', 'fit', 'train', 'sneaker_train']
+           'fit_memory', 'keep_memory', 'Checkpoint', 'fit', 'train', 'sneaker_train']
 
 # %% ../nbs/06_train.ipynb #e0a6ffb7
 import ctypes, hashlib, io, platform, warnings
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,7 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner, load_model, save_model
 from fastai.losses import LabelSmoothingCrossEntropyFlat
 from fastai.metrics import accuracy
+from fastai.optimizer import Adam, SGD
 from fastai.torch_core import set_seed
 from fastai.vision.all import Normalize, TimmBody, default_split
 from fastcore.script import call_parse
@@ -67,6 +69,8 @@ def start_model(
     "The model that training starts from, if it starts from one"
     if training.start=='sneakers': return SneakerClassifier.load()
     return SneakerClassifier.load(training.start) if Path(training.start).is_dir() else None
+
+def _as_known(training, known): return replace(training, architecture=known.card['provenance']['architecture']) if known else training
 
 def _source(training):
     "timm's arguments for the weights that `training` starts from"
@@ -113,15 +117,17 @@ def sneaker_learner(
 )->Learner:            # Frozen (only the head learns) where the body starts from known weights
     "A fastai Learner for `dls`: a timm body, a linear head and label smoothing"
     known = start_model(training)
-    if known: training = replace(training, architecture=known.card['provenance']['architecture'])
-    body = sneaker_body(training)
+    body = sneaker_body(_as_known(training, known))
     cfg = body.model.pretrained_cfg
     dls.add_tfms([Normalize.from_stats(cfg['mean'], cfg['std'])], 'after_batch')
     model = nn.Sequential(body, linear_head(body.model.num_features, len(dls.vocab)))
     if known: _take_weights(model, dls.vocab, known)
     # Channels-last is the memory order that convolutions are fastest in, on a CPU too.
-    learn = Learner(dls, model, loss_func=LabelSmoothingCrossEntropyFlat(), splitter=default_split, metrics=accuracy, cbs=ChannelsLast())
+    # Random weights end better with SGD, known weights with Adam.
+    opt_func = partial(SGD, mom=0.9, wd=0.02) if training.start=='scratch' else Adam
+    learn = Learner(dls, model, loss_func=LabelSmoothingCrossEntropyFlat(), opt_func=opt_func, splitter=default_split, metrics=accuracy, cbs=ChannelsLast())
     if dls.device.type=='cuda': learn.to_fp16()
+    learn.training = training # for export
     return learn
 
 # %% ../nbs/06_train.ipynb #77e9649a
@@ -179,20 +185,24 @@ def bytes_per_picture(
     with torch.autograd.graph.saved_tensors_hooks(note, lambda o: o): model(torch.zeros(2, 3, size, size, device=device))
     return sum(kept.values())/2
 
-def _halve_batches(learn):
-    if learn.dls.train.bs<4: raise SneakerError('There is not enough memory to train, even with two or three pictures at a time. '
-        'Choose a smaller size in settings.ini, or close other programs.')
-    for dl in learn.dls: dl.bs //= 2
-    if torch.cuda.is_available(): torch.cuda.empty_cache()
-    warnings.warn(f'There is too little memory: from here on {learn.dls.train.bs} pictures make a batch.')
-
-def _fit_into_memory(learn, training):
-    "Halve the batch until it should fit into four fifths of the GPU's free memory"
-    if learn.dls.device.type!='cuda': return
-    weights = 16*sum(o.numel() for o in learn.model.parameters()) # with gradients and the two moments of Adam
-    free = torch.cuda.mem_get_info()[0]*0.8-weights
-    need = bytes_per_picture(learn.model, training.size)/2
-    while learn.dls.train.bs>=4 and learn.dls.train.bs*need>free: _halve_batches(learn)
+# %% ../nbs/06_train.ipynb #5695efd2
+def fit_memory(
+    training:Training,    # What is asked for
+    free:float|None=None  # Free memory in bytes; None asks the GPU
+)->Training:              # `training` as it is where it fits, or where there is no GPU
+    "Halve the batch down to 8, then take from the size of the pictures, until training fits into four fifths of the free memory"
+    if free is None:
+        if not torch.cuda.is_available(): return training
+        free,_ = torch.cuda.mem_get_info()
+    model = sneaker_body(replace(_as_known(training, start_model(training)), start='scratch')).train()
+    room = free*0.8-16*sum(o.numel() for o in model.parameters()) # weights, gradients and the two moments of Adam
+    fits = training
+    while fits.batch_size*bytes_per_picture(model, fits.size)/2>room:
+        if fits.batch_size>=16: fits = replace(fits, batch_size=fits.batch_size//2)
+        elif fits.size>=96: fits = replace(fits, size=fits.size-32, predict_size=round(training.predict_size*(fits.size-32)/training.size))
+        else: break
+    if fits!=training: warnings.warn(f'{free/2**30:.2f} GB of memory are free, so training takes {fits.batch_size} pictures at a time, of {fits.size} pixels.', stacklevel=2)
+    return fits
 
 # %% ../nbs/06_train.ipynb #38034283
 def keep_memory():
@@ -226,6 +236,13 @@ class Checkpoint(Callback):
         load_model(saved, learn.model, learn.opt, device=learn.dls.device)
         return int(saved.stem[-4:])
 
+def _halve_batches(learn):
+    if learn.dls.train.bs<4: raise SneakerError('There is not enough memory to train, even with two or three pictures at a time. '
+        'Choose a smaller size in settings.ini, or close other programs.')
+    for dl in learn.dls: dl.bs //= 2
+    if torch.cuda.is_available(): torch.cuda.empty_cache()
+    warnings.warn(f'There is too little memory: from here on {learn.dls.train.bs} pictures make a batch.')
+
 def _run_id(learn, training):
     "The same for the same pictures and settings"
     files = sorted(zip(learn.dls.items.file, learn.dls.items.label))
@@ -239,7 +256,6 @@ def fit(
 )->Learner:             # `learn`, trained
     "Train for the configured epochs; goes on where it was interrupted, with smaller batches where memory runs out"
     keep_memory()
-    _fit_into_memory(learn, training)
     lr,loss = training.learning_rate,learn.loss_func
     rates = lr if training.start=='scratch' else slice(lr/4, lr)
     saved = Checkpoint(Path(path), _run_id(learn, training))
@@ -264,7 +280,7 @@ def train(
 )->tuple[Learner,pd.DataFrame,dict]: # The Learner, its items (file, label, group, is_valid), and {file: reason} for pictures that could not be used
     "Train on a folder of labelled pictures"
     settings = settings or load_settings()
-    t,out = settings.training,Path(out)
+    t,out = fit_memory(settings.training),Path(out)
     opener = OpenSquare(t.detail, settings.limits)
     items,bad = open_all(labelled_items(data, groups), opener, out/'squares'/'photos')
     known = start_model(t)
@@ -277,7 +293,8 @@ def train(
         bad.update(bad_hints)
         items.attrs['brand_only'] = len(hints) # for the model card
         cbs = [brand_hints(learn, hints, settings.classes, t, opener)]
-    return fit(learn, t, out, cbs), items, bad
+    # As asked for, so that an interrupted training is known again when other memory is free.
+    return fit(learn, settings.training, out, cbs), items, bad
 
 # %% ../nbs/06_train.ipynb #b02b5fc8
 _flag = dict(opt=True, required=True)
