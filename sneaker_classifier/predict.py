@@ -33,7 +33,7 @@ class Prediction:
     brand:str=''              # Such as 'Nike'
     model:str=''              # Such as 'Air Force 1'
     confidence:float=0.       # Calibrated probability of `label`, given that it is a sneaker that the model knows
-    familiarity:float=0.      # Logit of `label`: how much the picture looks like what it has learned
+    familiarity:float=0.      # Logit of `label`, less the bias of its class: how much the picture looks like what it has learned
     sure:bool=False           # Is it familiar enough to rely on the answer?
     scores:dict=field(default_factory=dict, repr=False) # {label: probability}, highest first
     brands:dict=field(default_factory=dict, repr=False) # {brand: probability}, highest first
@@ -74,6 +74,7 @@ def _read_card(folder):
         _need(isinstance(card['size'], int) and 8<=card['size']<=4096, 'size')
         _need(0<float(card['temperature'])<1000, 'temperature')
         _need(abs(float(card['sure_from']))<1e6, 'sure_from')
+        _need(all(o in classes and abs(float(b))<1e6 for o,b in card.get('detail_bias', {}).items()), 'detail_bias')
         _need(isinstance(card['sha256']['model.onnx'], str), 'sha256')
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise ModelError(f'{path} is damaged or not a description of a model (look at {str(e)[:80]}).') from None
@@ -149,7 +150,7 @@ def _answer(self:SneakerClassifier, logits, among):
     for label,p in scores.items(): brands[self.classes[label].brand] = brands.get(self.classes[label].brand, 0.)+p
     label,p = next(iter(scores.items()))
     c = self.classes[label]
-    familiarity = float(logits[keep].max())
+    familiarity = float(logits[keep].max())-self.card.get('detail_bias', {}).get(label, 0.)
     return Prediction(label, c.brand, c.model, p, familiarity, familiarity>=self.card['sure_from'], scores, dict(sorted(brands.items(), key=lambda o:-o[1])))
 
 @patch

@@ -127,7 +127,7 @@ def sneaker_learner(
     opt_func = partial(SGD, mom=0.9, wd=0.02) if training.start=='scratch' else Adam
     learn = Learner(dls, model, loss_func=LabelSmoothingCrossEntropyFlat(), opt_func=opt_func, splitter=default_split, metrics=accuracy, cbs=ChannelsLast())
     if dls.device.type=='cuda': learn.to_fp16()
-    learn.training = training # for export
+    learn.recipe = training # for export
     return learn
 
 # %% ../nbs/06_train.ipynb #77e9649a
