@@ -159,3 +159,17 @@ def test_evaluate_command_measures_doubt(folder, photos, tmp_path):
     assert 'Of 4 pictures of none of its classes' in said and '1 cannot be used' in said
     assert false_certainty(SneakerClassifier.load(folder), strangers)['pictures']==4
     command('evaluate', '--model', folder, '--data', photos, '--unknown', tmp_path/'nowhere', ok=False)
+
+
+@pytest.mark.parametrize('bias', [{'nobody_knows_it':1.}, {'puma_suede':'much'}, {'puma_suede':1e9}, {'puma_suede':float('nan')}, ['puma_suede']])
+def test_a_damaged_bias_is_refused(folder, bias):
+    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'detail_bias':bias}), encoding='utf-8')
+    with pytest.raises(ModelError, match='damaged'): SneakerClassifier.load(folder)
+
+
+def test_a_bias_makes_its_class_less_often_sure(folder):
+    shoe = draw_shoe('puma_suede', seed=3, size=64)
+    before = SneakerClassifier.load(folder).predict(shoe)
+    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'detail_bias':{before.label:1000.}}), encoding='utf-8')
+    after = SneakerClassifier.load(folder).predict(shoe)
+    assert (after.label, after.confidence, after.sure)==(before.label, before.confidence, False)
