@@ -83,12 +83,10 @@ def familiarity(
 def calibrate(
     logits:np.ndarray,  # (pictures, classes)
     targets:np.ndarray, # (pictures,) number of the right class
-    precision:float,    # Share of the sure answers that should be right
-    bias=0.             # (classes,) from `detail_bias`
+    precision:float     # Share of the sure answers that should be right
 )->tuple:               # Temperature and threshold
     "`fit_temperature` and `sure_threshold` on the same pictures"
-    temperature = fit_temperature(logits, targets)
-    return temperature, sure_threshold(familiarity(logits, bias), logits.argmax(1)==targets, precision)
+    return fit_temperature(logits, targets), sure_threshold(familiarity(logits), logits.argmax(1)==targets, precision)
 
 def doubt_figures(
     confidence:np.ndarray, # (pictures,) of the first answer
@@ -113,7 +111,7 @@ def cross_fitted(
     for h in set(half):
         # A single photo has no others to be judged by.
         other = half!=h if half.any() else half==h
-        temperature,threshold = calibrate(logits[other], targets[other], precision, bias)
+        temperature,threshold = calibrate(logits[other], targets[other], precision)
         confidence[half==h] = softmax(logits[half==h], temperature).max(1)
         sure[half==h] = familiarity(logits[half==h], bias)>=threshold
     return doubt_figures(confidence, logits.argmax(1)==targets, sure)
@@ -123,7 +121,7 @@ def detail_bias(
     logits:np.ndarray,  # (details, classes)
     targets:np.ndarray, # (details,) number of the class that each was cut from
     threshold:float     # Logit from which on an answer would be sure
-)->np.ndarray:          # (classes,); 0 for a class that no more than 20 details are wrongly taken for
+)->np.ndarray:          # (classes,); 0 for a class that no more than 20 details are wrongly taken for, too few to tell
     "How far above the threshold details lift the logit of each class, all but three in a hundred"
     first = logits.argmax(1)
     def lifted(c):

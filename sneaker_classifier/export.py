@@ -194,21 +194,21 @@ def _logits(learn, items):
     logits,targets = (o.numpy() for o in learn.get_preds(dl=learn.dls.valid, act=lambda o: o))
     return logits, targets, pd.factorize(items.group[items.is_valid])[0]
 
-def _details(opener, files, n=1500):
-    "Small parts of at most `n` pictures, each enlarged to a square of its own (n, detail, detail, 3)"
+def _details(opener, files):
+    "A small part of each picture, enlarged to a square of its own (files, detail, detail, 3)"
     rng,d = np.random.default_rng(0),opener.detail
     def cut(square):
         side = int(d*rng.uniform(0.2, 0.5))
         x,y = rng.integers(d//8, d-d//8-side, 2)
         return np.asarray(Image.fromarray(square[y:y+side, x:x+side]).resize((d,d), Image.Resampling.BILINEAR))
-    return np.stack([cut(np.ascontiguousarray(opener(f).permute(1,2,0))) for f in files[:n]])
+    return np.stack([cut(np.ascontiguousarray(opener(f).permute(1,2,0))) for f in files])
 
 def _of_details(network, opener, items, vocab):
-    "What the network says of details, and the numbers of the classes that they were cut from"
+    "What the network says of a detail of each picture, and the numbers of the classes that they were cut from"
     details = _details(opener, list(items.file))
     session = ort.InferenceSession(network)
     logits = [session.run(['logits'], {'pictures':o})[0] for o in np.array_split(details, -(-len(details)//8))]
-    return np.concatenate(logits), items.label.map(list(vocab).index).to_numpy()[:len(details)]
+    return np.concatenate(logits), items.label.map(list(vocab).index).to_numpy()
 
 def _sure_of_details(logits, cut_from, sure_from, bias):
     wrong = (familiarity(logits, bias)>=sure_from) & (logits.argmax(1)!=cut_from)
@@ -233,9 +233,11 @@ def export_model(
     # Rounding alone can come to 1e-4 where logits are large; a mistake in the export is far larger than this.
     if (d := export_difference(learn, network))>1e-3: raise RuntimeError(f'The exported network gives other logits than the Learner (by {d:.1e}).')
     logits,targets,groups = _logits(learn, items)
+    temperature,sure_from = calibrate(logits, targets, precision)
     opener,vocab = learn.dls.tfms[0][1],learn.dls.vocab
-    bias = detail_bias(*_of_details(network, opener, items[~items.is_valid].sample(frac=1, random_state=0), vocab), calibrate(logits, targets, precision)[1])
-    temperature,sure_from = calibrate(logits, targets, precision, bias)
+    # As many whether the photos are few or many: enough for each class, and few enough to take seconds.
+    some = items[~items.is_valid].sample(1500, replace=True, random_state=0)
+    bias = detail_bias(*_of_details(network, opener, some, vocab), sure_from)
     files = {'model.onnx':network, 'sneaker_model.pkl':_pickled(learn, out), 'model.safetensors':_half(learn.model),
         'validation.npz':_zipped(logits=logits.astype(np.float16), targets=targets.astype(np.uint16), groups=groups.astype(np.int32)),
         'split.csv':_split(items, known).to_csv(index=False, lineterminator='\n').encode()}

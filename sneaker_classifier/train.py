@@ -32,6 +32,7 @@ from fastai.optimizer import Adam, SGD
 from fastai.torch_core import set_seed
 from fastai.vision.all import Normalize, TimmBody, default_split
 from fastcore.script import call_parse
+from huggingface_hub import HfApi, hf_hub_download
 from safetensors.torch import load
 from torch import nn
 
@@ -63,6 +64,14 @@ def _packaged_weights(architecture):
     weights = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
     return dict(zip(timm.create_model(architecture).state_dict(), weights.values(), strict=True))
 
+def _from_hub(architecture):
+    "The file of ImageNet weights from timm's hub, once it is what the hub says it is"
+    repo = getattr(timm.get_pretrained_cfg(architecture), 'hf_hub_id', None)
+    if not repo: raise SneakerError(f'There are no ImageNet weights of {architecture}. Use start = scratch, or the path of a .safetensors file.')
+    path = hf_hub_download(repo, 'model.safetensors')
+    if HfApi().verify_repo_checksums(repo).mismatches: raise SneakerError(f'{path} is not the file that was published: its sha256 differs. Delete it and try again.')
+    return path
+
 def start_model(
     training:Training           # What to start from
 )->SneakerClassifier|None:      # None where it is no model folder
@@ -79,7 +88,7 @@ def _source(training):
         if not Path(training.start).is_file(): raise SneakerError(f'start = {training.start} is neither scratch, imagenet or sneakers nor a model folder or a file of weights.')
         return dict(pretrained=True, pretrained_cfg_overlay=dict(file=training.start))
     weights = _packaged_weights(training.architecture)
-    return dict(pretrained=True, **({'pretrained_cfg_overlay':dict(state_dict=weights)} if weights else {}))
+    return dict(pretrained=True, pretrained_cfg_overlay=dict(state_dict=weights) if weights else dict(file=_from_hub(training.architecture)))
 
 # %% ../nbs/06_train.ipynb #94c19394
 def sneaker_body(

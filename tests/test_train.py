@@ -1,18 +1,23 @@
 "Training that is interrupted, runs out of memory, starts from a known model, or learns from brands alone"
+import hashlib, json
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
 pytest.importorskip('fastai')
 from sneaker_classifier.data import OpenSquare, labelled_items, learned_by, open_all, picture_id, sneaker_dls, split_items # first: it silences a warning of torch's
 import numpy as np
+import timm
 import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
+from safetensors.torch import load, save
 from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.samples import make_samples
 from sneaker_classifier.settings import SneakerError, load_settings
-from sneaker_classifier.train import brand_hints, fit, sneaker_learner
+from sneaker_classifier.train import brand_hints, fit, sneaker_body, sneaker_learner
 
 
 @pytest.fixture(scope='module')
@@ -133,3 +138,47 @@ def test_pictures_are_decoded_once(items, quick, tmp_path, monkeypatch):
 
 def test_unknown_start_is_one_clear_error(items, quick):
     with pytest.raises(SneakerError, match='neither scratch, imagenet or sneakers'): learner(items, replace(quick, start='sneaker'))
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    "A model hub on this machine that has one network, an empty cache, and the name of the network"
+    architecture,weights = 'resnet10t',save(timm.create_model('resnet10t').state_dict())
+    file = f'/{timm.get_pretrained_cfg(architecture).hf_hub_id}/resolve/main/model.safetensors'
+    class Hub(BaseHTTPRequestHandler):
+        sends = weights
+        def answer(self, body, **headers):
+            self.send_response(200)
+            for k,v in {'Content-Length':len(body), **headers}.items(): self.send_header(k.replace('_', '-'), v)
+            self.end_headers()
+            if self.command=='GET': self.wfile.write(body)
+        def do_GET(self):
+            sha256 = hashlib.sha256(weights).hexdigest()
+            if self.path==file: return self.answer(self.sends, ETag=f'"{sha256}"', X_Repo_Commit='0'*40)
+            if '/tree/' not in self.path: return self.send_error(404)
+            self.answer(json.dumps([dict(type='file', path='model.safetensors', size=len(weights), oid='0'*40,
+                lfs=dict(oid=sha256, size=len(weights), pointerSize=1))]).encode(), Content_Type='application/json')
+        do_HEAD = do_GET
+        def log_message(self, *args): pass
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Hub)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', f'http://127.0.0.1:{server.server_port}')
+    monkeypatch.setattr('huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE', f'http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}')
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    yield Hub, architecture
+    server.shutdown()
+    server.server_close()
+
+
+def test_weights_from_the_hub_are_taken_once_they_are_what_was_published(hub, quick):
+    web,architecture = hub
+    training = replace(quick, architecture=architecture, start='imagenet')
+    body = sneaker_body(training)
+    for name,o in load(web.sends).items():
+        if not name.startswith('fc.'): assert torch.equal(body.model.state_dict()[name], o), name
+
+
+def test_weights_that_were_changed_on_their_way_are_refused(hub, quick, monkeypatch):
+    web,architecture = hub
+    monkeypatch.setattr(web, 'sends', web.sends[:-1]+bytes([web.sends[-1]^1]))
+    with pytest.raises(SneakerError, match='not the file that was published'): sneaker_body(replace(quick, architecture=architecture, start='imagenet'))
