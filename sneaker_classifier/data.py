@@ -6,10 +6,10 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/data.html.md"""
 
 # %% auto #0
 __all__ = ['labelled_items', 'split_items', 'picture_id', 'learned_ids', 'learned_by', 'OpenSquare', 'open_all', 'Enlarge',
-           'sneaker_dls']
+           'Degrade', 'sneaker_dls']
 
 # %% ../nbs/05_data.ipynb #cdba6a64
-import hashlib, json, os, warnings
+import hashlib, io, json, os, random, warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -26,6 +26,7 @@ from fastai.callback.data import WeightedDL # it gives DataBlock its weighted_da
 from fastai.data.all import CategoryBlock, ColReader, ColSplitter, DataBlock, DataLoaders, Pipeline, TransformBlock
 from fastai.vision.all import IntToFloatTensor, TensorImage, aug_transforms
 from fasttransform import Transform
+from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm.auto import tqdm
 
@@ -177,6 +178,18 @@ class Enlarge(Transform):
     def __init__(self, side:int): self.side = side
     def encodes(self, x:TensorImage)->TensorImage: return F.interpolate(x, (self.side,)*2, mode='bilinear')
 
+class Degrade(Transform):
+    "Shrink a picture to half of its side at the least, compress it as JPEG, and enlarge it again, by chance amounts"
+    order,split_idx = 1,0
+    def encodes(self, x:TensorImage)->TensorImage:
+        picture,side,file = Image.fromarray(x.permute(1,2,0).numpy()),x.shape[-1],io.BytesIO()
+        def scaled(to): return picture.resize((to, to), random.choice((Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)))
+        picture = scaled(random.randint(side//2, side))
+        if random.random()<0.8:
+            picture.save(file, 'JPEG', quality=random.randint(20, 95))
+            picture = Image.open(file)
+        return TensorImage(torch.from_numpy(np.array(scaled(side))).permute(2,0,1))
+
 def sneaker_dls(
     items:pd.DataFrame,             # Columns file, label, is_valid
     training:Training,              # Sizes, batch size and how often each photo comes in an epoch
@@ -187,7 +200,7 @@ def sneaker_dls(
     rows = pd.concat([items, *[learned]*(training.repeats-1)], ignore_index=True)
     augment = aug_transforms(size=training.size, max_rotate=15, min_zoom=0.9, max_zoom=1.4, max_lighting=0.3, max_warp=0.1)
     block = DataBlock(
-        blocks=(TransformBlock(type_tfms=opener or OpenSquare(training.detail), batch_tfms=IntToFloatTensor),
+        blocks=(TransformBlock(type_tfms=opener or OpenSquare(training.detail), item_tfms=Degrade, batch_tfms=IntToFloatTensor),
             CategoryBlock(vocab=sorted(items.label.unique()))),
         get_x=ColReader('file'), get_y=ColReader('label'), splitter=ColSplitter('is_valid'), batch_tfms=augment)
     # A batch that cannot be filled is left out of training, so a few pictures must be allowed to be a batch.

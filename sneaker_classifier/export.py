@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-from .evaluate import calibrate, cross_fitted, detail_bias, evaluate, false_certainty, familiarity, wilson # first: it silences a warning of torch's
+from .evaluate import calibrate, cross_fitted, evaluate, false_certainty, wilson # first: it silences a warning of torch's
 import onnxruntime as ort
 import pandas as pd
 import timm
@@ -26,8 +26,8 @@ from torch import nn
 
 from .data import learned_ids, picture_id
 from .images import printable, write_whole
-from .predict import ModelError, SneakerClassifier
-from .settings import Settings, Training, class_of
+from .predict import ModelError, SneakerClassifier, softmax
+from .settings import Settings, SneakerError, Training, class_of
 from .train import start_model
 
 # %% ../nbs/08_export.ipynb #2bec2eff
@@ -103,14 +103,13 @@ def _scores_part(card):
 {_table(['Class, worst first', *columns], _score_rows(card['per_class'], 'class'))}"""
 
 def _doubt_part(card):
-    d,u,cut,bias = card['cross_fitted'],card.get('false_certainty'),card.get('details'),card.get('detail_bias')
-    more = '; more for classes that details are easily taken for (' + ', '.join(f'{_md(label)}: {b:.2f} more' for label,b in bias.items()) + ')' if bias else ''
-    text = f"""Confidence is the softmax of the logits divided by {card['temperature']:.3f} (temperature scaling). An answer is called sure where its logit, before that division, is at least {card['sure_from']:.2f}{more}. Both were chosen on the pictures kept back; for the first three figures below, each half of these was judged by what the other half chose.
+    d,u,cut = card['cross_fitted'],card.get('false_certainty'),card['details']
+    text = f"""Confidence is the softmax of the logits divided by {card['temperature']:.3f} (temperature scaling). An answer is called sure where its confidence is at least 50% and its logit, before that division, at least {card['sure_from']:.2f}. Temperature and threshold were chosen on the pictures kept back; for the first three figures below, each half of these was judged by what the other half chose.
 
 - Expected calibration error (15 bins): {d['ece']:.3f}
 - Coverage, the share of pictures that it is sure of: {d['coverage']:.1%}
 - Right when sure: """ + (_share(d['precision_when_sure'], d['precision_interval']) if d['coverage'] else 'it was sure of none')
-    if cut: text += f"\n- Small parts of those pictures, 20 to 50% of each side, called sure and named wrongly: {_share(cut['share'], cut['interval'])} of {cut['pictures']}"
+    text += f"\n- Small parts of those pictures, 20 to 50% of each side, called sure and named wrongly: {_share(cut['share'], cut['interval'])} of {cut['pictures']}"
     if u: text += f"\n- Pictures of sneakers that it does not know, called sure all the same: {_share(u['share'], u['interval'])} of {u['pictures']}"
     return text
 
@@ -195,24 +194,19 @@ def _logits(learn, items):
     return logits, targets, pd.factorize(items.group[items.is_valid])[0]
 
 def _details(opener, files):
-    "A small part of each picture, enlarged to a square of its own (files, detail, detail, 3)"
+    "A small part of each picture, enlarged to a square of its own; iterator of (detail, detail, 3)"
     rng,d = np.random.default_rng(0),opener.detail
     def cut(square):
         side = int(d*rng.uniform(0.2, 0.5))
         x,y = rng.integers(d//8, d-d//8-side, 2)
         return np.asarray(Image.fromarray(square[y:y+side, x:x+side]).resize((d,d), Image.Resampling.BILINEAR))
-    return np.stack([cut(np.ascontiguousarray(opener(f).permute(1,2,0))) for f in files])
+    return (cut(np.ascontiguousarray(opener(f).permute(1,2,0))) for f in files)
 
-def _of_details(network, opener, items, vocab):
-    "What the network says of a detail of each picture, and the numbers of the classes that they were cut from"
-    details = _details(opener, list(items.file))
-    session = ort.InferenceSession(network)
-    logits = [session.run(['logits'], {'pictures':o})[0] for o in np.array_split(details, -(-len(details)//8))]
-    return np.concatenate(logits), items.label.map(list(vocab).index).to_numpy()
-
-def _sure_of_details(logits, cut_from, sure_from, bias):
-    wrong = (familiarity(logits, bias)>=sure_from) & (logits.argmax(1)!=cut_from)
-    return dict(pictures=len(wrong), share=round(float(wrong.mean()), 4), interval=wilson(wrong.sum(), len(wrong)))
+def _of_details(clf, opener, items):
+    "How often is it sure of a detail, and wrong?"
+    answers = clf.predict_many(_details(opener, items.file))
+    wrong = sum(p.sure and p.label!=label for p,label in zip(answers, items.label))
+    return dict(pictures=len(items), share=round(wrong/len(items), 4), interval=wilson(wrong, len(items)))
 
 def export_model(
     learn:Learner,       # Trained; left on the CPU, in full precision and without its optimizer
@@ -222,6 +216,7 @@ def export_model(
     unknown:Path|str|None=None # Folder of pictures of none of the classes, to measure false certainty on
 )->SneakerClassifier:    # Loaded from the new folder
     "Write a model folder, measure it, and write what was measured into its model.json and MODEL_CARD.md"
+    if not hasattr(learn, 'recipe'): raise SneakerError('export_model needs a Learner from sneaker_learner, which keeps how it was trained.')
     out,training,precision = Path(out),learn.recipe,settings.evaluation.precision_when_sure
     known = start_model(training)
     out.mkdir(parents=True, exist_ok=True)
@@ -234,24 +229,19 @@ def export_model(
     if (d := export_difference(learn, network))>1e-3: raise RuntimeError(f'The exported network gives other logits than the Learner (by {d:.1e}).')
     logits,targets,groups = _logits(learn, items)
     temperature,sure_from = calibrate(logits, targets, precision)
-    opener,vocab = learn.dls.tfms[0][1],learn.dls.vocab
-    # As many whether the photos are few or many: enough for each class, and few enough to take seconds.
-    some = items[~items.is_valid].sample(1500, replace=True, random_state=0)
-    bias = detail_bias(*_of_details(network, opener, some, vocab), sure_from)
     files = {'model.onnx':network, 'sneaker_model.pkl':_pickled(learn, out), 'model.safetensors':_half(learn.model),
         'validation.npz':_zipped(logits=logits.astype(np.float16), targets=targets.astype(np.uint16), groups=groups.astype(np.int32)),
         'split.csv':_split(items, known).to_csv(index=False, lineterminator='\n').encode()}
-    card = dict(format=1, classes=_class_rows(learn, items, settings.classes), size=training.detail, temperature=temperature, sure_from=sure_from,
-        detail_bias={label:float(b) for label,b in zip(vocab, bias) if b},
-        details=_sure_of_details(*_of_details(network, opener, items[items.is_valid], vocab), sure_from, bias),
-        provenance=_provenance(learn, items, training, known), cross_fitted=cross_fitted(logits, targets, groups, precision, bias),
+    card = dict(format=2, classes=_class_rows(learn, items, settings.classes), size=training.detail, temperature=temperature, sure_from=sure_from,
+        provenance=_provenance(learn, items, training, known), cross_fitted=cross_fitted(logits, targets, groups, precision),
         sha256={name:_sha256(data) for name,data in files.items()})
     for name,data in files.items(): write_whole(out/name, data)
     def write_card(): write_whole(out/'model.json', json.dumps(card, indent=1, ensure_ascii=False))
     # Without its card the folder cannot be asked, and without asking there are no scores for the card.
     write_card()
     clf = SneakerClassifier(out, settings.limits)
-    card.update(_measured(evaluate(clf, items[items.is_valid], progress=False)))
+    kept_back = items[items.is_valid]
+    card.update(_measured(evaluate(clf, kept_back, progress=False)), details=_of_details(clf, learn.dls.tfms[0][1], kept_back))
     if unknown: card['false_certainty'] = false_certainty(clf, unknown)
     write_card()
     write_whole(out/'MODEL_CARD.md', model_card(card))

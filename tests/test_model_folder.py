@@ -161,15 +161,25 @@ def test_evaluate_command_measures_doubt(folder, photos, tmp_path):
     command('evaluate', '--model', folder, '--data', photos, '--unknown', tmp_path/'nowhere', ok=False)
 
 
-@pytest.mark.parametrize('bias', [{'nobody_knows_it':1.}, {'puma_suede':'much'}, {'puma_suede':1e9}, {'puma_suede':float('nan')}, ['puma_suede']])
-def test_a_damaged_bias_is_refused(folder, bias):
-    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'detail_bias':bias}), encoding='utf-8')
+@pytest.mark.parametrize('limit', [1e9, 'much', float('nan'), None])
+def test_a_damaged_threshold_is_refused(folder, limit):
+    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'sure_from':limit}), encoding='utf-8')
     with pytest.raises(ModelError, match='damaged'): SneakerClassifier.load(folder)
 
 
-def test_a_bias_makes_its_class_less_often_sure(folder):
-    shoe = draw_shoe('puma_suede', seed=3, size=64)
-    before = SneakerClassifier.load(folder).predict(shoe)
-    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'detail_bias':{before.label:1000.}}), encoding='utf-8')
-    after = SneakerClassifier.load(folder).predict(shoe)
-    assert (after.label, after.confidence, after.sure)==(before.label, before.confidence, False)
+def test_a_folder_of_another_version_is_refused(folder):
+    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'format':1}), encoding='utf-8')
+    with pytest.raises(ModelError, match='made by another version'): SneakerClassifier.load(folder)
+
+
+def test_sure_is_familiar_and_likely(folder):
+    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'sure_from':1.}), encoding='utf-8')
+    clf = SneakerClassifier.load(folder)
+    for logits,sure in ([9,0,0,0], True), ([9,9,9,9], False), ([.9,-99,-99,-99], False), ([1,-99,-99,-99], True):
+        assert clf._answer(np.array(logits)*1., None).sure==sure, logits
+
+
+def test_a_new_model_is_not_sure_of_details(folder):
+    details = card_of(folder)['details']
+    assert details['pictures']==card_of(folder)['provenance']['pictures']['validation'] and details['share']<=.1
+    assert 'Small parts of those pictures' in (folder/'MODEL_CARD.md').read_text(encoding='utf-8')

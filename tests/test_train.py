@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.samples import make_samples
 from sneaker_classifier.settings import SneakerError, load_settings
-from sneaker_classifier.train import brand_hints, fit, sneaker_body, sneaker_learner
+from sneaker_classifier.train import OutlierExposure, brand_hints, fit, sneaker_body, sneaker_learner
 
 
 @pytest.fixture(scope='module')
@@ -44,7 +44,7 @@ class Epochs(Callback):
     "Notes the epochs that were trained, and the size of their batches"
     def __init__(self): self.seen = []
     def after_batch(self):
-        if self.training and self.iter==0: self.seen.append((self.epoch, len(self.x)))
+        if self.training and self.iter==0: self.seen.append((self.epoch, len(self.y)))
 
 
 def test_interrupted_training_goes_on_from_its_last_epoch(items, quick, tmp_path):
@@ -124,6 +124,44 @@ def test_brand_hints(items, quick, tmp_path):
     hints.after_loss()
     assert abs(hints.learn.loss_grad-1+np.log(2/(3+np.exp(9))))<1e-5
     with pytest.raises(SneakerError, match="No class is of the brand 'karhu'"): brand_hints(learn, brands.assign(label='karhu'), {}, quick, opener)
+
+
+class Sizes(Callback):
+    "Notes how many pictures the network sees, and how many answers are left for the loss"
+    order = 1000
+    def __init__(self): self.seen = set()
+    def before_batch(self): self.n = len(self.x)
+    def after_pred(self):
+        if self.training: self.seen.add((self.n, len(self.pred)))
+
+
+def test_pictures_without_a_shoe_join_each_batch_and_leave_it_again(items, quick, tmp_path):
+    sizes = Sizes()
+    fit(learner(items, quick), replace(quick, epochs=1), tmp_path, [sizes])
+    assert sizes.seen=={(16+4, 16)}
+    hints = brand_hints(learn := learner(items, quick), items.assign(label=items.label.str.split('_').str[0]), {}, quick, OpenSquare(quick.detail))
+    sizes = Sizes()
+    fit(learn, replace(quick, epochs=1, mixup=0.3), tmp_path, [hints, sizes])
+    (seen,left), = sizes.seen
+    assert left==16 and seen>16+4
+
+
+def test_even_answers_to_pictures_without_a_shoe_cost_least():
+    exposure = OutlierExposure()
+    def cost(logits):
+        exposure.learn,exposure.nothing = type('L', (), dict(loss_grad=torch.tensor(0.)))(),torch.tensor([logits])
+        exposure.after_loss()
+        return exposure.learn.loss_grad
+    assert cost([1.,1,1,1])==pytest.approx(0.5*np.log(4)) and cost([3.,1,1,1])>cost([2.,1,1,1])>cost([1.,1,1,1])
+
+
+def test_only_photos_for_learning_are_degraded(items, quick):
+    dls = sneaker_dls(items, replace(quick, detail=48))
+    for dl,changed in (dls.train, True), (dls.valid, False):
+        dl.before_iter() # tells the transforms whether it is for learning
+        picture,original = dl.do_item(0)[0],dl.dataset[0][0]
+        assert (picture.shape, picture.dtype)==(original.shape, torch.uint8)==((3,48,48), torch.uint8)
+        assert (not torch.equal(picture, original))==changed
 
 
 def test_pictures_are_decoded_once(items, quick, tmp_path, monkeypatch):
