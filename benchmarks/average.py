@@ -1,6 +1,6 @@
 """The mean of two networks of which one was trained on from the other, measured and written as a model folder
 
-    python benchmarks/average.py BEFORE AFTER PHOTOS OUT [--share 0.6] [--groups manifest.csv] [--unknown FOLDER]
+    python benchmarks/average.py BEFORE AFTER PHOTOS OUT [--share 0.8] [--groups manifest.csv] [--unknown FOLDER]
 
 Each weight becomes `share` of what it is in AFTER and the rest of what it is in BEFORE (Wortsman et al. 2022, Robust
 fine-tuning of zero-shot models). Everything else, the list of learned photos included, is AFTER's. PHOTOS has a folder
@@ -42,7 +42,7 @@ if __name__=='__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for o in 'before', 'after', 'photos', 'out': parser.add_argument(o, type=Path)
     for o in 'groups', 'unknown': parser.add_argument(f'--{o}', type=Path)
-    parser.add_argument('--share', type=float, default=0.6)
+    parser.add_argument('--share', type=float, default=0.8)
     args = parser.parse_args()
     known = SneakerClassifier.load(args.after)
     card,p = known.card,known.card['provenance']
