@@ -173,7 +173,7 @@ def test_a_folder_of_another_version_is_refused(folder):
 
 
 def test_sure_is_familiar_and_likely(folder):
-    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'sure_from':1.}), encoding='utf-8')
+    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'sure_from':1., 'temperature':1.}), encoding='utf-8')
     clf = SneakerClassifier.load(folder)
     for logits,sure in ([9,0,0,0], True), ([9,9,9,9], False), ([.9,-99,-99,-99], False), ([1,-99,-99,-99], True):
         assert clf._answer(np.array(logits)*1., None).sure==sure, logits
