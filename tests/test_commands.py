@@ -53,7 +53,7 @@ def test_one_clear_line(args, words, tmp_path):
 
 def test_wrong_setting_stops_a_command(quick_settings, photos, tmp_path):
     text = quick_settings.read_text(encoding='utf-8')
-    (tmp_path/'settings.ini').write_text(text.replace('epochs = 8', 'epochs = eight'), encoding='utf-8')
+    (tmp_path/'settings.ini').write_text(text.replace('epochs = 16', 'epochs = eight'), encoding='utf-8')
     done = command('train', '--data', photos, '--out', tmp_path/'m', cwd=tmp_path, ok=False)
     assert "[training] epochs = 'eight' cannot be used. It should be a whole number from 1 to 1000." in done.stderr
     assert not (tmp_path/'m').exists()
