@@ -26,7 +26,7 @@ from torch import nn
 
 from .data import learned_ids, picture_id
 from .images import printable, write_whole
-from .predict import ModelError, SneakerClassifier, softmax
+from .predict import ModelError, SneakerClassifier
 from .settings import Settings, SneakerError, Training, class_of
 from .train import start_model
 

@@ -133,7 +133,7 @@ def evil_model(folder):
     card = json.loads((folder/'model.json').read_text(encoding='utf-8'))
     for c in card['classes']: c['brand'],c['model'] = '<img src=x onerror=alert(1)>','<script>alert(2)</script>${alert(3)}{{alert}}'
     card['sure_from'] = -1000
-    # a sum of logits this small makes every first answer likely
+    # So cold that every first answer is likely
     card['temperature'] = 0.01
     (folder/'model.json').write_text(json.dumps(card), encoding='utf-8')
     (folder/'MODEL_CARD.md').write_text('# A card\n\n<script>alert(4)</script><img src=x onerror=alert(5)> [x](javascript:alert(6))', encoding='utf-8')
