@@ -24,6 +24,9 @@ from sneaker_classifier.settings import Training, load_settings
 from sneaker_classifier.train import linear_head
 from torch import nn
 
+limits = load_settings().limits
+precision = load_settings(SneakerClassifier.load().folder/'settings.ini').evaluation.precision_when_sure
+
 
 def mean_network(before, after, share, architecture, classes):
     a,b = load_file(before/'model.safetensors'),load_file(after/'model.safetensors')
@@ -32,10 +35,28 @@ def mean_network(before, after, share, architecture, classes):
     model.load_state_dict({k:a[k].float().lerp(b[k].float(), share) if a[k].is_floating_point() else b[k] for k in b})
     return model.eval()
 
-def write(card, out):
+def write_card(card, out):
     write_whole(out/'model.json', json.dumps(card, indent=1, ensure_ascii=False))
     write_whole(out/'MODEL_CARD.md', model_card(card))
-    return SneakerClassifier(out, load_settings().limits)
+    return SneakerClassifier(out, limits)
+
+def write_network(model, card, out):
+    "The two files of weights and their hashes"
+    training = Training(**{k:card['provenance'][k] for k in Training.__dataclass_fields__})
+    files = {'model.onnx':onnx_bytes(SimpleNamespace(model=model), training), 'model.safetensors':_half(model)}
+    for name,data in files.items(): write_whole(out/name, data)
+    card['sha256'] = {**{name:_sha256(data) for name,data in files.items()}, 'split.csv':card['sha256']['split.csv']}
+
+def write_doubt(clf, items, out):
+    "Temperature, threshold and the answers that they were chosen from"
+    card = clf.card
+    logits = np.stack([clf._run(clf._all_cores, open_square(f, card['size'], limits), 'logits')[0] for f in items.file])
+    targets,groups = items.label.map(clf.labels.index).to_numpy(),pd.factorize(items.group)[0]
+    npz = _zipped(logits=logits.astype(np.float16), targets=targets.astype(np.uint16), groups=groups.astype(np.int32))
+    write_whole(out/'validation.npz', npz)
+    temperature,sure_from = calibrate(logits, targets, precision)
+    card.update(temperature=temperature, sure_from=sure_from, cross_fitted=cross_fitted(logits, targets, groups, precision))
+    card['sha256']['validation.npz'] = _sha256(npz)
 
 
 if __name__=='__main__':
@@ -44,29 +65,16 @@ if __name__=='__main__':
     for o in 'groups', 'unknown': parser.add_argument(f'--{o}', type=Path)
     parser.add_argument('--share', type=float, default=0.8)
     args = parser.parse_args()
-    known = SneakerClassifier.load(args.after)
-    card,p = known.card,known.card['provenance']
-    training = Training(**{k:p[k] for k in Training.__dataclass_fields__})
-    model = mean_network(args.before, args.after, args.share, p['architecture'], len(known.labels))
-    items = not_trained_on(labelled_items(args.photos, args.groups), args.after)
-    args.out.mkdir(parents=True, exist_ok=True)
-    if args.out!=args.after: shutil.copy2(args.after/'split.csv', args.out)
-    files = {'model.onnx':onnx_bytes(SimpleNamespace(model=model), training), 'model.safetensors':_half(model)}
-    for name,data in files.items(): write_whole(args.out/name, data)
-    card['sha256'] = {**{name:_sha256(data) for name,data in files.items()}, 'split.csv':card['sha256']['split.csv']}
-    p['averaged'] = f'{args.share:g} of these weights, the rest of those that training started from'
-    clf = write(card, args.out)
-    limits = load_settings().limits
-    logits = np.stack([clf._run(clf._all_cores, open_square(f, card['size'], limits), 'logits')[0] for f in items.file])
-    targets,groups = items.label.map(clf.labels.index).to_numpy(),pd.factorize(items.group)[0]
-    npz = _zipped(logits=logits.astype(np.float16), targets=targets.astype(np.uint16), groups=groups.astype(np.int32))
-    write_whole(args.out/'validation.npz', npz)
-    precision = load_settings(SneakerClassifier.load().folder/'settings.ini').evaluation.precision_when_sure
-    temperature,sure_from = calibrate(logits, targets, precision)
-    card.update(temperature=temperature, sure_from=sure_from, cross_fitted=cross_fitted(logits, targets, groups, precision))
-    card['sha256']['validation.npz'] = _sha256(npz)
-    clf = write(card, args.out)
-    card.update(_measured(evaluate(clf, items)), details=_of_details(clf, OpenSquare(card['size'], limits), items))
-    if args.unknown: card['false_certainty'] = false_certainty(clf, args.unknown)
-    write(card, args.out)
-    print({k:card[k] for k in ('metrics', 'cross_fitted', 'details', 'false_certainty') if k in card})
+    known,out = SneakerClassifier.load(args.after),args.out
+    card,items = known.card,not_trained_on(labelled_items(args.photos, args.groups), args.after)
+    out.mkdir(parents=True, exist_ok=True)
+    if out!=args.after: shutil.copy2(args.after/'split.csv', out)
+    write_network(mean_network(args.before, args.after, args.share, card['provenance']['architecture'], len(known.labels)), card, out)
+    card['provenance']['averaged'] = f'{args.share:g} of these weights, the rest of those that training started from'
+    clf = write_card(card, out)
+    write_doubt(clf, items, out)
+    clf = write_card(clf.card, out)
+    clf.card.update(_measured(evaluate(clf, items)), details=_of_details(clf, OpenSquare(clf.card['size'], limits), items))
+    if args.unknown: clf.card['false_certainty'] = false_certainty(clf, args.unknown)
+    write_card(clf.card, out)
+    print({k:clf.card[k] for k in ('metrics', 'cross_fitted', 'details', 'false_certainty') if k in clf.card})
