@@ -195,7 +195,7 @@ def sneaker_dls(
     training:Training,              # Sizes, batch size and how often each photo comes in an epoch
     opener:OpenSquare|None=None     # Opens and keeps pictures; None makes a new one
 )->DataLoaders:
-    "Batches for training (balanced, augmented) and validation: float tensors (batch, 3, side, side) in [0, 1] and class numbers"
+    "Batches for training (classes by the square root of their size, augmented) and validation: float tensors (batch, 3, side, side) in [0, 1] and class numbers"
     learned = items[~items.is_valid]
     rows = pd.concat([items, *[learned]*(training.repeats-1)], ignore_index=True)
     augment = aug_transforms(size=training.size, max_rotate=15, min_zoom=0.9, max_zoom=1.4, max_lighting=0.3, max_warp=0.1)
@@ -205,7 +205,7 @@ def sneaker_dls(
         get_x=ColReader('file'), get_y=ColReader('label'), splitter=ColSplitter('is_valid'), batch_tfms=augment)
     # A batch that cannot be filled is left out of training, so a few pictures must be allowed to be a batch.
     batch_size = min(training.batch_size, len(learned)*training.repeats)
-    weights = 1/rows.label.map(learned.label.value_counts()).to_numpy()
+    weights = rows.label.map(learned.label.value_counts()).to_numpy()**-0.5
     # The pictures are decoded already: worker processes would only copy them.
     dls = block.weighted_dataloaders(rows, weights, bs=batch_size, num_workers=0)
     # fastai would enlarge to one size for both.
