@@ -1,13 +1,12 @@
 """The mean of two networks of which one was trained on from the other, measured and written as a model folder
 
-    python benchmarks/average.py BEFORE AFTER PHOTOS OUT [--share 0.8] [--factor 2] [--groups manifest.csv] [--unknown FOLDER]
+    python benchmarks/average.py BEFORE AFTER PHOTOS OUT [--share 0.4] [--groups manifest.csv] [--unknown FOLDER]
 
 Each weight becomes `share` of what it is in AFTER and the rest of what it is in BEFORE (Wortsman et al. 2022, Robust
-fine-tuning of zero-shot models). The classes in the project's settings.ini become `factor` times as probable as they were
-(Menon et al. 2021, Long-tail learning via logit adjustment). Everything else, the list of learned photos included, is
-AFTER's. PHOTOS has a folder for each class; those that AFTER has not learned from are measured on.
+fine-tuning of zero-shot models). Everything else, the list of learned photos included, is AFTER's. PHOTOS has a folder
+for each class; those that AFTER has not learned from are measured on.
 """
-import argparse, json, math, shutil
+import argparse, json, shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +14,6 @@ from sneaker_classifier.data import OpenSquare, labelled_items # first: it silen
 import numpy as np
 import pandas as pd
 import timm
-import torch
 from fastai.vision.all import TimmBody
 from safetensors.torch import load_file
 from sneaker_classifier.evaluate import calibrate, cross_fitted, evaluate, false_certainty, not_trained_on
@@ -36,10 +34,6 @@ def mean_network(before, after, share, architecture, classes):
     model = nn.Sequential(body, linear_head(body.model.num_features, classes))
     model.load_state_dict({k:a[k].float().lerp(b[k].float(), share) if a[k].is_floating_point() else b[k] for k in b})
     return model.eval()
-
-def expect(model, rows, factor, temperature):
-    "Make the classes of some rows of the head `factor` times as probable"
-    with torch.no_grad(): model[1][-1].bias[rows] += temperature*math.log(factor)
 
 def write_card(card, out):
     write_whole(out/'model.json', json.dumps(card, indent=1, ensure_ascii=False))
@@ -69,19 +63,14 @@ if __name__=='__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for o in 'before', 'after', 'photos', 'out': parser.add_argument(o, type=Path)
     for o in 'groups', 'unknown': parser.add_argument(f'--{o}', type=Path)
-    parser.add_argument('--share', type=float, default=0.8)
-    parser.add_argument('--factor', type=float, default=2)
+    parser.add_argument('--share', type=float, default=0.4)
     args = parser.parse_args()
     known,out = SneakerClassifier.load(args.after),args.out
     card,items = known.card,not_trained_on(labelled_items(args.photos, args.groups), args.after)
     out.mkdir(parents=True, exist_ok=True)
     if out!=args.after: shutil.copy2(args.after/'split.csv', out)
-    model = mean_network(args.before, args.after, args.share, card['provenance']['architecture'], len(known.labels))
-    often = [o for o in load_settings().classes if o in known.labels]
-    expect(model, [known.labels.index(o) for o in often], args.factor, card['temperature'])
-    write_network(model, card, out)
+    write_network(mean_network(args.before, args.after, args.share, card['provenance']['architecture'], len(known.labels)), card, out)
     card['provenance']['averaged'] = f'{args.share:g} of these weights, the rest of those that training started from'
-    if args.factor!=1: card['provenance']['expected'] = f'{", ".join(often)}: {args.factor:g} times as probable as the classes equally often would be'
     clf = write_card(card, out)
     write_doubt(clf, items, out)
     clf = write_card(clf.card, out)
