@@ -86,7 +86,7 @@ def answer_html(
     small = open_image(photo, clf.limits)
     small.thumbnail((320, 320))
     names = [clf.classes[o].name for o in three]
-    return to_xml(Div(Div(_headline(p), _bars(p, names), cls='said'), _figure(photo, [clf.evidence(small, o) for o in three], names, cut), cls='result'))
+    return to_xml(Div(Div(_headline(p), _bars(p, names), cls='said'), _figure(photo, [clf.evidence(small, o, p.box) for o in three], names, cut), cls='result'))
 
 # %% ../nbs/11_app.ipynb #692fd448
 _css = '''

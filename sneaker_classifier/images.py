@@ -109,10 +109,12 @@ def _open(src, limits, side=None):
 
 def open_image(
     src,                      # Path, bytes, open file, uint8 RGB array (height, width, 3) or Pillow image
-    limits:Limits|None=None   # What is allowed; None takes the [limits] of settings.ini
+    limits:Limits|None=None,  # What is allowed; None takes the [limits] of settings.ini
+    square:int|None=None      # Side of the square that it is going to be fitted to, in pixels; None unpacks a large JPEG in full
 )->Image.Image:               # Upright RGB picture in sRGB, fully decoded
     "Open a picture from anywhere; raises `BadImage` and nothing else where it cannot be used"
-    return _open(src, limits or load_settings().limits)
+    # _open unpacks at no less than twice the side that it is given, so at three times the square
+    return _open(src, limits or load_settings().limits, square and 3*square//2)
 
 # %% ../nbs/01_images.ipynb #621360ad
 def sanitize(
@@ -144,8 +146,7 @@ def open_square(
     limits:Limits|None=None   # What is allowed; None takes the [limits] of settings.ini
 )->Image.Image:               # Upright RGB picture in sRGB, `side` × `side` pixels
     "Open a picture at no more detail than needed and fit it to a square; raises `BadImage`"
-    # _open unpacks at no less than twice the side that it is given, so at three times the square
-    return fit_square(_open(src, limits or load_settings().limits, 3*side//2), side)
+    return fit_square(open_image(src, limits, side), side)
 
 # %% ../nbs/01_images.ipynb #0e38de9f
 def printable(

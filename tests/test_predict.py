@@ -9,6 +9,7 @@ from PIL import Image
 
 from sneaker_classifier import BadImage, SneakerClassifier, open_image
 from sneaker_classifier.images import fit_square, open_square
+from sneaker_classifier.predict import small_part
 from sneaker_classifier.samples import draw_shoe
 
 
@@ -174,3 +175,44 @@ def test_nothing_is_reported_to_anybody(tmp_path):
     env.update({name:str(tmp_path) for name in ('HOME', 'USERPROFILE', 'LOCALAPPDATA', 'TMPDIR', 'TEMP', 'TMP', 'XDG_CACHE_HOME')})
     subprocess.run([sys.executable, '-c', 'from sneaker_classifier import SneakerClassifier; SneakerClassifier.load()'], check=True, env=env)
     assert not list(tmp_path.rglob('*'))
+
+
+@pytest.fixture
+def street():
+    "A shoe a fourth as wide as the picture, at the bottom right"
+    im = Image.new('RGB', (640, 640), 'silver')
+    im.paste(draw_shoe('vans_old_skool', seed=5, size=160), (420, 400))
+    return im
+
+
+def test_a_shoe_far_away_is_looked_at_again(clf, street):
+    p = clf.predict(street)
+    left,top,right,bottom = np.multiply(p.box, 640)
+    assert p.label=='vans_old_skool' and p.confidence>=.8
+    assert left<440 and top<420 and 540<right<left+260 and 520<bottom<top+260
+    # The second look is the answer to the part alone.
+    part = clf.predict(street.crop([round(o) for o in (left, top, right, bottom)]))
+    assert p.scores==pytest.approx(part.scores, abs=1e-5) and p.familiarity==pytest.approx(part.familiarity, abs=1e-4)
+    seen = clf.evidence(street, box=p.box)
+    inside = np.zeros_like(seen, bool)
+    inside[round(top):round(bottom), round(left):round(right)] = True
+    assert seen[inside].max()==1 and not seen[~inside].any()
+
+
+def test_where_to_look_does_not_hang_on_among(clf, street):
+    among = ['puma_suede', 'adidas_superstar']
+    assert clf.predict(street, among=among).box==clf.predict(street).box
+    shoe = draw_shoe('puma_suede', seed=1, size=320)
+    assert clf.predict(shoe, among=among).box==clf.predict(shoe).box==(0, 0, 1, 1)
+
+
+@pytest.mark.parametrize('size', [(700, 700), (700, 90), (90, 700)])
+def test_small_part_lies_within_the_picture(size):
+    for row in range(7):
+        for column in range(7):
+            grid = np.zeros((7, 7), np.float32)
+            grid[row, column] = 1
+            box = small_part(grid, *size)
+            if size==(700, 700): assert box and box[0]<=(column+.5)/7<=box[2] and box[1]<=(row+.5)/7<=box[3]
+            if box: assert 0<=box[0]<box[2]<=1 and 0<=box[1]<box[3]<=1
+    assert small_part(np.ones((7, 7)), *size) is None and small_part(np.full((7, 7), np.nan), *size) is None
