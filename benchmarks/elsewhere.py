@@ -78,7 +78,7 @@ if __name__=='__main__':
     if not (args.out/'train').is_dir(): separate(args.folder, args.source, args.out)
     settings = load_settings(SneakerClassifier.load().folder/'settings.ini')
     both = list(parts)[:2]
-    models = {'neither': trained(args.out, 'neither', settings, [*both, 'classes equally often'], start='imagenet', learning_rate=0.004)}
+    models = {'neither': trained(args.out, 'neither', settings, [*both, 'classes equally often'], start='imagenet', epochs=20, learning_rate=0.004)}
     more = dict(start=str(models['neither'].folder), epochs=4, learning_rate=0.0015)
     for name,left_out in {'as now':[], **{o:[o] for o in parts}}.items(): models[name] = trained(args.out, name, settings, left_out, **more)
     four = list(load_settings().classes)
