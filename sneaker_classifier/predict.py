@@ -175,11 +175,10 @@ def small_part(
     cells = np.argwhere(evidence>=0.3*evidence.max())
     if not len(cells): return None
     (top,left),(bottom,right) = cells.min(0),cells.max(0)+1
-    half = 0.575*max(bottom-top, right-left) # 15% larger, so that nothing is cut off
-    x0,y0,x1,y1 = _content_box(width, height, len(evidence))
-    x,y = np.clip([(left+right)/2+np.array([-half,half])-x0, (top+bottom)/2+np.array([-half,half])-y0], 0, None)
-    x,y = np.minimum(x/(x1-x0), 1),np.minimum(y/(y1-y0), 1)
-    return (float(x[0]), float(y[0]), float(x[1]), float(y[1])) if 0<(x[1]-x[0])*(y[1]-y[0])<=0.3 else None
+    half,centre = 1.15/2*max(bottom-top, right-left),np.array([left+right, top+bottom])/2 # room around it, so that nothing is cut off
+    start,end = np.reshape(_content_box(width, height, len(evidence)), (2,2))
+    corners = ((np.array([centre-half, centre+half])-start)/(end-start)).clip(0, 1)
+    return tuple(corners.ravel().tolist()) if 0<np.prod(corners[1]-corners[0])<=0.3 else None
 
 def _pixels(box, im): return tuple(round(o*side) for o,side in zip(box, im.size*2))
 
@@ -194,13 +193,12 @@ def _look(self:SneakerClassifier, session, im):
 @patch
 def _ask(self:SneakerClassifier, session, src, among):
     im = open_image(src, self.limits, self.card['size'])
-    logits,first,box = self._look(session, im)
-    if box and not first.sure:
-        part = im.crop(_pixels(box, im))
-        if min(part.size)>=self.limits.min_side:
-            closer,second,_ = self._look(session, part)
-            if second.confidence>=max(0.8, first.confidence): return replace(self._answer(closer, among), box=box)
-    return self._answer(logits, among)
+    logits,p,box = self._look(session, im)
+    part = im.crop(_pixels(box, im)) if box and not likely(p.confidence) else None
+    if part and min(part.size)>=self.limits.min_side:
+        closer,second,_ = self._look(session, part)
+        if second.confidence>=0.8: logits,p = closer,replace(second, box=box)
+    return p if among is None else replace(self._answer(logits, among), box=p.box)
 
 # %% ../nbs/09_predict.ipynb #c4b1f0a6
 @patch
