@@ -37,7 +37,7 @@ class Prediction:
     sure:bool=False           # Is it familiar enough, and likelier than not?
     scores:dict=field(default_factory=dict, repr=False) # {label: probability}, highest first
     brands:dict=field(default_factory=dict, repr=False) # {brand: probability}, highest first
-    box:tuple=(0., 0., 1., 1.) # What it is about: left, top, right and bottom of a part of the picture, as shares of its sides
+    box:tuple[float,...]=(0., 0., 1., 1.) # What it is about: left, top, right and bottom of a part of the picture, as shares of its sides
     error:str|None=None       # Why there is no answer, where there is none
 
     @property
