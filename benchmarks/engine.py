@@ -180,7 +180,7 @@ def beside_fastai(files, model, rounds=30):
     import torch
     from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, Resize, vision_learner
     from torchvision.models import resnet34
-    dls = DataBlock((ImageBlock, CategoryBlock(vocab=list(range(50)))), get_y=lambda f: int(f.stem)%2, item_tfms=Resize(224)).dataloaders(files[:8]*4, bs=4, num_workers=0)
+    dls = DataBlock((ImageBlock, CategoryBlock(vocab=list(range(50)))), get_y=lambda f: files.index(f)%2, item_tfms=Resize(224)).dataloaders(files[:8]*4, bs=4, num_workers=0)
     learn = vision_learner(dls, resnet34, pretrained=False)
     clf = SneakerClassifier.load(model)
     at = lambda i: files[i%len(files)]
