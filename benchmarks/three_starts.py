@@ -48,7 +48,6 @@ def row(clf, seconds, out):
     return found|{'seconds':seconds}
 
 
-
 if __name__=='__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path)

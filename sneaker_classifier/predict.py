@@ -108,7 +108,7 @@ def _open_session(network, folder, cores=0):
 def _check_shapes(session, card, folder):
     ins,outs = session.get_inputs(),session.get_outputs()
     fits = len(ins)==1 and ins[0].type=='tensor(uint8)' and list(ins[0].shape[1:])==[card['size'], card['size'], 3] \
-        and [o.name for o in outs]==['logits', 'evidence'] and all(o.shape[1]==len(card['classes']) for o in outs) and len(outs[1].shape)==4
+        and [o.name for o in outs]==['logits', 'evidence'] and [len(o.shape) for o in outs]==[2,4] and all(o.shape[1]==len(card['classes']) for o in outs)
     if not fits: raise ModelError(f'The network in {folder} does not fit its model.json: other inputs, outputs or number of classes.')
 
 # %% ../nbs/09_predict.ipynb #17b8b438

@@ -186,4 +186,5 @@ def test_a_new_model_is_not_sure_of_details(folder):
     clf = SneakerClassifier.load(folder)
     shoes = [draw_shoe(label, 1000+seed, 64) for label in clf.labels for seed in range(8)]
     of_shoes,of_details = ([p.confidence for p in clf.predict_many(o)] for o in (shoes, [o.crop((22, 22, 42, 42)) for o in shoes]))
-    assert np.mean(of_details)<np.mean(of_shoes)-.15
+    # One fourth is even.
+    assert np.mean(of_details)<.33<np.mean(of_shoes)

@@ -79,11 +79,12 @@ def test_no_memory_at_all_is_one_clear_error(items, quick, tmp_path):
     with pytest.warns(UserWarning), pytest.raises(SneakerError, match='not enough memory'): fit(learner(items, quick), quick, tmp_path, [Never()])
 
 
-def test_classes_come_equally_often(items, quick):
+def test_classes_come_by_the_square_root_of_their_size(items, quick):
     few = items[(items.label!='puma_suede') | items.is_valid | (items.groupby('label').cumcount()<4)].reset_index(drop=True)
     dls = sneaker_dls(few, quick)
     counts = np.bincount(torch.cat([y for _ in range(20) for _,y in dls.train]).cpu(), minlength=4)
-    assert counts.min()/counts.sum()>0.2 and (few.label=='puma_suede').mean()<0.12
+    sizes = few[~few.is_valid].label.value_counts()[list(dls.vocab)].to_numpy()
+    assert sizes.min()<sizes.max()/4 and counts/counts.sum()==pytest.approx(sizes**.5/(sizes**.5).sum(), abs=.04)
 
 
 def test_sneakers_start_takes_body_and_rows_of_known_labels(items, quick):
