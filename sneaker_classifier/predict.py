@@ -172,9 +172,9 @@ def small_part(
     height:int
 )->tuple|None:           # Left, top, right and bottom as shares of the picture's sides
     "A box around the cells with at least 30% of the strongest evidence; None where it is more than 30% of the picture"
-    cells = np.argwhere(evidence>=0.3*evidence.max())
-    if not len(cells): return None
-    (top,left),(bottom,right) = cells.min(0),cells.max(0)+1
+    around = Image.fromarray((evidence>=0.3*evidence.max()).astype(np.uint8)).getbbox()
+    if not around: return None
+    left,top,right,bottom = around
     half,centre = 1.15/2*max(bottom-top, right-left),np.array([left+right, top+bottom])/2 # room around it, so that nothing is cut off
     start,end = np.reshape(_content_box(width, height, len(evidence)), (2,2))
     corners = ((np.array([centre-half, centre+half])-start)/(end-start)).clip(0, 1)
