@@ -84,7 +84,7 @@ def _data_part(p, classes):
     n = p['pictures'].get('brand_only', 0)
     hints = f' {n} more to learn from, of which only the brand is known.' if n else ''
     per_class = _table(['Class', 'to learn from', 'kept back'], [(_md(f"{c['brand']} {c['model']}"), *c['pictures']) for c in classes])
-    return f"""{p['pictures']['train']} pictures to learn from, {p['pictures']['validation']} kept back for measuring, drawn class by class (seed {p['seed']}).{hints} Pictures of one photo are never on both sides. In training a class came by the square root of its size. `split.csv` has the first half of each picture's sha256; the pictures themselves are not here.
+    return f"""{p['pictures']['train']} pictures to learn from, {p['pictures']['validation']} kept back for measuring, drawn class by class (seed {p['seed']}).{hints} Pictures of one photo are never on both sides. Plain margins are cut off, in training and when predicting. In training a class came by the square root of its size. `split.csv` has the first half of each picture's sha256; the pictures themselves are not here.
 
 {per_class}"""
 
@@ -232,7 +232,7 @@ def export_model(
     files = {'model.onnx':network, 'sneaker_model.pkl':_pickled(learn, out), 'model.safetensors':_half(learn.model),
         'validation.npz':_zipped(logits=logits.astype(np.float16), targets=targets.astype(np.uint16), groups=groups.astype(np.int32)),
         'split.csv':_split(items, known).to_csv(index=False, lineterminator='\n').encode()}
-    card = dict(format=2, classes=_class_rows(learn, items, settings.classes), size=training.detail, temperature=temperature, sure_from=sure_from,
+    card = dict(format=3, classes=_class_rows(learn, items, settings.classes), size=training.detail, temperature=temperature, sure_from=sure_from,
         provenance=_provenance(learn, items, training, known), cross_fitted=cross_fitted(logits, targets, groups, precision),
         sha256={name:_sha256(data) for name,data in files.items()})
     for name,data in files.items(): write_whole(out/name, data)

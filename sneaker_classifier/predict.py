@@ -22,7 +22,7 @@ from fastcore.basics import num_cpus, patch
 from fastcore.script import call_parse
 from PIL import Image
 
-from .images import BadImage, fit_square, open_image, printable
+from .images import BadImage, fit_square, open_image, printable, subject_box
 from .settings import Limits, SneakerClass, SneakerError, is_label, load_settings, nearest
 
 # %% ../nbs/09_predict.ipynb #1572d69e
@@ -75,7 +75,7 @@ def _read_card(folder):
     if not path.is_file(): raise ModelError(f'{folder} is not a model folder: there is no model.json in it. sneaker-train writes one.')
     try:
         card = json.loads(path.read_text(encoding='utf-8'))
-        if card['format']!=2: raise ModelError(f'{folder} was made by another version of this project. Train or export it again.')
+        if card['format']!=3: raise ModelError(f'{folder} was made by another version of this project. Train or export it again.')
         classes = {c['label']:SneakerClass(c['label'], c['brand'], c['model']) for c in card['classes']}
         _need(len(classes)==len(card['classes'])>=2, 'classes')
         _need(all(is_label(c.label) and isinstance(c.brand, str) and isinstance(c.model, str) for c in classes.values()), 'classes')
@@ -182,13 +182,20 @@ def small_part(
 
 def _pixels(box, im): return tuple(round(o*side) for o,side in zip(box, im.size*2))
 
+def _within(part, box, im):
+    "What is a share of the box's sides in `part` becomes a share of the picture's"
+    start,end = np.reshape(box, (2,2))
+    return tuple(((start+np.reshape(part, (2,2))*(end-start))/im.size).ravel().tolist())
+
 # %% ../nbs/09_predict.ipynb #c4b1f0a4
 @patch
 def _look(self:SneakerClassifier, session, im):
     "Logits, the answer if it may be any class, and the small part of the picture that spoke for it"
-    logits,maps = self._run(session, fit_square(im, self.card['size']), 'logits', 'evidence')
+    left,top,right,bottom = box = subject_box(im)
+    logits,maps = self._run(session, fit_square(im, self.card['size'], box), 'logits', 'evidence')
     p = self._answer(logits, None)
-    return logits, p, small_part(maps[self.labels.index(p.label)]-maps.mean(0), *im.size)
+    part = small_part(maps[self.labels.index(p.label)]-maps.mean(0), right-left, bottom-top)
+    return logits, p, part and _within(part, box, im)
 
 @patch
 def _ask(self:SneakerClassifier, session, src, among):
@@ -255,13 +262,15 @@ def evidence(self:SneakerClassifier,
     "How much each region of a picture spoke for a label"
     if label is not None: self._known([label])
     im = open_image(src, self.limits)
-    corners = _pixels(box, im)
-    part = im.crop(corners)
+    left,top = _pixels(box, im)[:2]
+    part = im.crop(_pixels(box, im))
+    x,y,*_ = subject = subject_box(part)
+    part = part.crop(subject)
     logits,maps = self._run(self._all_cores, fit_square(part, self.card['size']), 'logits', 'evidence')
     grid = maps[logits.argmax() if label is None else self.labels.index(label)] - maps.mean(0)
     grid = Image.fromarray(grid.astype(np.float32)).resize(part.size, Image.Resampling.BICUBIC, box=_content_box(*part.size, len(grid)))
     whole = Image.new('F', im.size)
-    whole.paste(grid, corners[:2])
+    whole.paste(grid, (left+x, top+y))
     spoke = np.asarray(whole).clip(0)
     spoke /= max(spoke.max(), 1e-6)
     return spoke

@@ -168,7 +168,7 @@ def test_a_damaged_threshold_is_refused(folder, limit):
 
 
 def test_a_folder_of_another_version_is_refused(folder):
-    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'format':1}), encoding='utf-8')
+    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'format':2}), encoding='utf-8')
     with pytest.raises(ModelError, match='made by another version'): SneakerClassifier.load(folder)
 
 
