@@ -262,8 +262,10 @@ def evidence(self:SneakerClassifier,
     "How much each region of a picture spoke for a label"
     if label is not None: self._known([label])
     im = open_image(src, self.limits)
-    left,top = _pixels(box, im)[:2]
-    part = im.crop(_pixels(box, im))
+    left,top,right,bottom = corners = _pixels(box, im)
+    if not (0<=left<right<=im.width and 0<=top<bottom<=im.height):
+        raise SneakerError(f'box {tuple(box)} is no part of the picture. It needs left, top, right and bottom between 0 and 1, like Prediction.box.')
+    part = im.crop(corners)
     x,y,*_ = subject = subject_box(part)
     part = part.crop(subject)
     logits,maps = self._run(self._all_cores, fit_square(part, self.card['size']), 'logits', 'evidence')

@@ -11,6 +11,7 @@ from sneaker_classifier import BadImage, SneakerClassifier, open_image
 from sneaker_classifier.images import fit_square, open_square, subject_box
 from sneaker_classifier.predict import small_part
 from sneaker_classifier.samples import draw_shoe
+from sneaker_classifier.settings import SneakerError
 
 
 def jpeg(im, **kw):
@@ -207,6 +208,11 @@ def test_evidence_fits_the_picture(clf, shoes):
     for size in [(320, 320), (300, 120), (120, 300)]:
         seen = clf.evidence(draw_shoe('puma_suede', seed=1, size=320).resize(size), 'puma_suede')
         assert seen.shape==size[::-1] and seen.dtype==np.float32 and seen.min()>=0 and seen.max()<=1
+
+
+@pytest.mark.parametrize('box', [(0, 0, 0, 1), (.6, 0, .4, 1), (-1, 0, 1, 1), (0, 0, 1, 40)])
+def test_a_box_outside_of_the_picture_is_refused(clf, shoes, box):
+    with pytest.raises(SneakerError, match='is no part of the picture'): clf.evidence(shoes[0], box=box)
 
 
 def test_nothing_is_reported_to_anybody(tmp_path):
