@@ -156,6 +156,15 @@ def test_even_answers_to_pictures_without_a_shoe_cost_least():
     assert cost([1.,1,1,1])==pytest.approx(0.5*np.log(4)) and cost([3.,1,1,1])>cost([2.,1,1,1])>cost([1.,1,1,1])
 
 
+def test_a_fourth_more_pictures_without_a_shoe_come_with_each_batch(items, quick, tmp_path):
+    class Counts(Callback):
+        order,seen = 99,set()
+        def before_batch(self):
+            if self.training: self.seen.add((len(self.y), len(self.x)))
+    fit(learner(items, quick), quick, tmp_path, [counts := Counts()])
+    assert counts.seen=={(16, 20)}
+
+
 def test_only_photos_for_learning_are_degraded(items, quick):
     dls = sneaker_dls(items, replace(quick, detail=48))
     for dl,changed in (dls.train, True), (dls.valid, False):
