@@ -71,7 +71,7 @@ def export_difference(
     files = learn.dls.valid_ds.items.file[:n]
     opener = learn.dls.tfms[0][1]
     expected = learn.get_preds(dl=learn.dls.test_dl(list(files)), act=lambda o: o)[0]
-    logits, = ort.InferenceSession(network).run(['logits'], {'pictures':np.stack([np.asarray(opener(f)).transpose(1,2,0) for f in files])})
+    logits, = ort.InferenceSession(network).run(['logits'], {'pictures':np.stack([np.asarray(opener(f)[:3]).transpose(1,2,0) for f in files])})
     return float(np.abs(logits-expected.numpy()).max())
 
 # %% ../nbs/08_export.ipynb #ef5ea4c1
@@ -200,7 +200,7 @@ def _details(opener, files):
         side = int(d*rng.uniform(0.2, 0.5))
         x,y = rng.integers(d//8, d-d//8-side, 2)
         return np.asarray(Image.fromarray(square[y:y+side, x:x+side]).resize((d,d), Image.Resampling.BILINEAR))
-    return (cut(np.ascontiguousarray(opener(f).permute(1,2,0))) for f in files)
+    return (cut(np.ascontiguousarray(opener(f)[:3].permute(1,2,0))) for f in files)
 
 def _of_details(clf, opener, items):
     "How often is it sure of a detail, and wrong?"

@@ -190,10 +190,11 @@ def _within(part, box, im):
 # %% ../nbs/09_predict.ipynb #c4b1f0a4
 @patch
 def _look(self:SneakerClassifier, session, im):
-    "Logits, the answer if it may be any class, and the small part of the picture that spoke for it"
+    "Logits, the answer if it may be any class, and, where that is not likely, the small part of the picture that spoke for it"
     left,top,right,bottom = box = subject_box(im)
     logits,maps = self._run(session, fit_square(im, self.card['size'], box), 'logits', 'evidence')
     p = self._answer(logits, None)
+    if likely(p.confidence): return logits, p, None
     part = small_part(maps[self.labels.index(p.label)]-maps.mean(0), right-left, bottom-top)
     return logits, p, part and _within(part, box, im)
 
@@ -201,7 +202,7 @@ def _look(self:SneakerClassifier, session, im):
 def _ask(self:SneakerClassifier, session, src, among):
     im = open_image(src, self.limits, self.card['size'])
     logits,p,box = self._look(session, im)
-    part = im.crop(_pixels(box, im)) if box and not likely(p.confidence) else None
+    part = box and im.crop(_pixels(box, im))
     if part and min(part.size)>=self.limits.min_side:
         closer,second,_ = self._look(session, part)
         if second.confidence>=0.8: logits,p = closer,replace(second, box=box)

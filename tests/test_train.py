@@ -1,5 +1,5 @@
 "Training that is interrupted, runs out of memory, starts from a known model, or learns from brands alone"
-import hashlib, json
+import hashlib, json, random
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -7,12 +7,14 @@ from threading import Thread
 import pytest
 
 pytest.importorskip('fastai')
-from sneaker_classifier.data import OpenSquare, labelled_items, learned_by, open_all, picture_id, sneaker_dls, split_items # first: it silences a warning of torch's
+from sneaker_classifier.data import Backdrop, OpenSquare, labelled_items, learned_by, open_all, picture_id, sneaker_dls, split_items # first: it silences a warning of torch's
 import numpy as np
 import timm
 import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
+from fastai.vision.all import TensorImage
+from PIL import Image
 from safetensors.torch import load, save
 from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.samples import make_samples
@@ -165,13 +167,26 @@ def test_a_fourth_more_pictures_without_a_shoe_come_with_each_batch(items, quick
     assert counts.seen=={(16, 20)}
 
 
-def test_only_photos_for_learning_are_degraded(items, quick):
+def test_only_photos_for_learning_are_changed(items, quick):
     dls = sneaker_dls(items, replace(quick, detail=48))
     for dl,changed in (dls.train, True), (dls.valid, False):
         dl.before_iter() # tells the transforms whether it is for learning
         picture,original = dl.do_item(0)[0],dl.dataset[0][0]
-        assert (picture.shape, picture.dtype)==(original.shape, torch.uint8)==((3,48,48), torch.uint8)
-        assert (not torch.equal(picture, original))==changed
+        assert (original.shape, picture.dtype)==((4,48,48), torch.uint8)
+        assert (not torch.equal(picture[:3], original[:3]))==changed
+        assert dl.one_batch()[0].shape[1]==3
+
+
+def test_another_background_leaves_the_shoe_alone():
+    shop = Image.new('RGB', (60, 40), 'whitesmoke')
+    shop.paste('white', (20, 10, 40, 30))
+    square = torch.from_numpy(OpenSquare(60).square(shop)).permute(2,0,1)
+    original,shoe = square[:3],square[3]==0
+    assert shoe.sum()==pytest.approx(400, abs=90)
+    random.seed(0)
+    changed = [Backdrop()(TensorImage(square), split_idx=0) for _ in range(20)]
+    assert 5<=sum(torch.equal(o, original) for o in changed)<=15
+    assert all(o.dtype==torch.uint8 and torch.equal(o[:,shoe], original[:,shoe]) for o in changed)
 
 
 def test_pictures_are_decoded_once(items, quick, tmp_path, monkeypatch):
