@@ -24,9 +24,6 @@ from sneaker_classifier.settings import Training, load_settings
 from sneaker_classifier.train import linear_head
 from torch import nn
 
-limits = load_settings().limits
-precision = load_settings(SneakerClassifier.load().folder/'settings.ini').evaluation.precision_when_sure
-
 
 def mean_network(before, after, share, architecture, classes):
     a,b = load_file(before/'model.safetensors'),load_file(after/'model.safetensors')
@@ -38,7 +35,7 @@ def mean_network(before, after, share, architecture, classes):
 def write_card(card, out):
     write_whole(out/'model.json', json.dumps(card, indent=1, ensure_ascii=False))
     write_whole(out/'MODEL_CARD.md', model_card(card))
-    return SneakerClassifier(out, limits)
+    return SneakerClassifier(out)
 
 def write_network(model, card, out):
     "The two files of weights and their hashes"
@@ -47,10 +44,10 @@ def write_network(model, card, out):
     for name,data in files.items(): write_whole(out/name, data)
     card['sha256'] = {**{name:_sha256(data) for name,data in files.items()}, 'split.csv':card['sha256']['split.csv']}
 
-def write_doubt(clf, items, out):
+def write_doubt(clf, items, out, precision):
     "Temperature, threshold and the answers that they were chosen from"
     card = clf.card
-    logits = np.stack([clf._run(clf._all_cores, open_square(f, card['size'], limits), 'logits')[0] for f in items.file])
+    logits = np.stack([clf._run(clf._all_cores, open_square(f, card['size'], clf.limits), 'logits')[0] for f in items.file])
     targets,groups = items.label.map(clf.labels.index).to_numpy(),pd.factorize(items.group)[0]
     npz = _zipped(logits=logits.astype(np.float16), targets=targets.astype(np.uint16), groups=groups.astype(np.int32))
     write_whole(out/'validation.npz', npz)
@@ -72,9 +69,9 @@ if __name__=='__main__':
     write_network(mean_network(args.before, args.after, args.share, card['provenance']['architecture'], len(known.labels)), card, out)
     card['provenance']['averaged'] = f'{args.share:g} of these weights, the rest of those that training started from'
     clf = write_card(card, out)
-    write_doubt(clf, items, out)
+    write_doubt(clf, items, out, load_settings(SneakerClassifier.load().folder/'settings.ini').evaluation.precision_when_sure)
     clf = write_card(clf.card, out)
-    clf.card.update(_measured(evaluate(clf, items)), details=_of_details(clf, OpenSquare(clf.card['size'], limits), items))
+    clf.card.update(_measured(evaluate(clf, items)), details=_of_details(clf, OpenSquare(clf.card['size']), items))
     if args.unknown: clf.card['false_certainty'] = false_certainty(clf, args.unknown)
     write_card(clf.card, out)
     print({k:clf.card[k] for k in ('metrics', 'cross_fitted', 'details', 'false_certainty') if k in clf.card})
