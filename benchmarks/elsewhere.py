@@ -3,7 +3,7 @@
     python benchmarks/elsewhere.py FOLDER SOURCE --out models/elsewhere
 
 FOLDER has a manifest.csv (file, split, label, group, source) and the photos it names. The photos of SOURCE are left out
-of training and measured on, except classes that no other source shows.First 20 epochs from ImageNet weights as the
+of training and measured on, except classes that no other source shows. First 20 epochs from ImageNet weights as the
 bundled model was once trained: no degraded photos, no pictures without a shoe, no other backgrounds, classes equally
 often. Then four epochs more from there as photos are learned now, and with one thing changed at a time. Each training
 stays in --out and is not repeated. An hour and a quarter on two cores.
