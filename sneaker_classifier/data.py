@@ -186,13 +186,13 @@ def open_all(
 
 # %% ../nbs/05_data.ipynb #ba7bcf88
 class Enlarge(Transform):
-    "Enlarge pictures for measuring to `side` × `side` pixels"
+    "Enlarge pictures for measuring to `side` × `side` pixels; leaves red, green and blue"
     order,split_idx = 20,1
     def __init__(self, side:int): self.side = side
     def encodes(self, x:TensorImage)->TensorImage: return F.interpolate(x[:,:3], (self.side,)*2, mode='bilinear')
 
 class Backdrop(Transform):
-    "Put a plain colour or a blur of colours where the plain background was, half of the time"
+    "Put a colour, or a blur of several, where the background is plain, half of the time; leaves red, green and blue"
     order,split_idx = 0,0
     def encodes(self, x:TensorImage)->TensorImage:
         picture,background = x[:3],x[3:]/255
