@@ -29,6 +29,7 @@ from fasttransform import Transform
 from PIL import Image
 from scipy.ndimage import binary_propagation
 from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import __version__
@@ -191,22 +192,23 @@ class Enlarge(Transform):
     def __init__(self, side:int): self.side = side
     def encodes(self, x:TensorImage)->TensorImage: return F.interpolate(x[:,:3], (self.side,)*2, mode='bilinear')
 
+# fastai's tensors ask Python at each operation which class the result shall have, so these two work on plain ones.
 class Backdrop(Transform):
     "Put a colour, or a blur of several, where the background is plain, half of the time; leaves red, green and blue"
     order,split_idx = 0,0
     def encodes(self, x:TensorImage)->TensorImage:
-        picture,background = x[:3],x[3:]/255
-        if random.random()<0.5: return picture
+        x = x.as_subclass(Tensor)
+        if random.random()<0.5: return TensorImage(x[:3])
         n = random.choice((1, 2, 4, 8, 16))
         colours = torch.rand(3,1,1)+torch.randn(3,n,n)*random.uniform(0, 0.25)
         new = F.interpolate(colours.clamp(0,1)[None]*255, x.shape[-1], mode='bilinear')[0]
-        return TensorImage(picture.float().lerp(new, background).round().byte())
+        return TensorImage(x[:3].float().lerp(new, x[3:]/255).round().byte())
 
 class Degrade(Transform):
     "Shrink a picture to half of its side at the least, compress it as JPEG, and enlarge it again, by chance amounts"
     order,split_idx = 1,0
     def encodes(self, x:TensorImage)->TensorImage:
-        side,file = x.shape[-1],io.BytesIO()
+        x,side,file = x.as_subclass(Tensor),x.shape[-1],io.BytesIO()
         # With antialias, PyTorch resamples as Pillow does, in a third of the time.
         def scaled(x, to): return F.interpolate(x[None], (to, to), mode=random.choice(('bilinear', 'bicubic')), antialias=True)[0]
         small = scaled(x, random.randint(side//2, side))
