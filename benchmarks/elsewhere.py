@@ -82,8 +82,8 @@ if __name__=='__main__':
     args = parser.parse_args()
     if not (args.out/'train').is_dir(): separate(args.folder, args.source, args.out)
     settings = load_settings(SneakerClassifier.load().folder/'settings.ini')
-    models = {'neither': trained(args.out, 'neither', settings, list(parts)[:4], start='imagenet', epochs=20, learning_rate=0.004)}
-    more = dict(start=str(models['neither'].folder), epochs=4, learning_rate=0.0015)
+    models = {'before': trained(args.out, 'before', settings, list(parts)[:4], start='imagenet', epochs=20, learning_rate=0.004)}
+    more = dict(start=str(models['before'].folder), epochs=4, learning_rate=0.0015)
     for name,left_out in {'as now':[], **{o:[o] for o in parts}}.items(): models[name] = trained(args.out, name, settings, left_out, **more)
     four = list(load_settings().classes)
     print(pd.DataFrame({name:row(clf, args.out, four) for name,clf in models.items()}).T.round(3).to_string())

@@ -149,7 +149,7 @@ def _edge(pixels): return np.concatenate([pixels[0], pixels[-1], pixels[:,0], pi
 def background_colour(
     im:Image.Image # RGB picture
 )->tuple|None:     # Red, green and blue in 0 to 255
-    "The colour of a plain background; None where nine tenths of the edge are not of about one colour"
+    "The colour of a plain background; None unless nine tenths of the edge are of about one colour"
     edge = _edge(np.asarray(im)).astype(int)
     colour = np.median(edge, axis=0).astype(int)
     return tuple(colour.tolist()) if (np.abs(edge-colour).max(1)<=20).mean()>=0.9 else None
