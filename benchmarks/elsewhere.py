@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from fastai.callback.core import Callback
 from fastai.data.block import DataBlock
-from fastai.vision.all import Transform
+from fastai.vision.all import TensorImage, Transform
 from sneaker_classifier.evaluate import evaluate
 from sneaker_classifier.export import export_model
 from sneaker_classifier.predict import SneakerClassifier
@@ -28,7 +28,7 @@ def drawn(power): return lambda self,rows,weights,**kw: weighted(self, rows, np.
 
 class SameBackground(Transform):
     order,split_idx = 0,0
-    def encodes(self, x): return x[:3]
+    def encodes(self, x:TensorImage): return x[:3]
 
 # A class comes by the square root of its size; weights are 1 over that for each photo.
 parts = {'without degraded photos': (data, 'Degrade', Transform), 'without pictures without a shoe': (train, 'OutlierExposure', Callback),
