@@ -1,4 +1,6 @@
 "Starts the web page: python app.py"
-from sneaker_classifier.app import sneaker_app
+import sys
 
-if __name__ == '__main__': sneaker_app()
+from sneaker_classifier.commands import app
+
+if __name__ == '__main__': sys.exit(app())

@@ -18,7 +18,8 @@ from fastai.vision.all import TimmBody
 from safetensors.torch import load_file
 from sneaker_classifier.evaluate import calibrate, cross_fitted, evaluate, false_certainty, not_trained_on
 from sneaker_classifier.export import _half, _measured, _of_details, _sha256, _zipped, model_card, onnx_bytes
-from sneaker_classifier.images import open_square, write_whole
+from sneaker_classifier.files import write_whole
+from sneaker_classifier.images import open_square
 from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.settings import Training, load_settings
 from sneaker_classifier.train import linear_head

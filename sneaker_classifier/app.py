@@ -17,9 +17,11 @@ import numpy as np
 from fastcore.script import call_parse
 from fastcore.xml import A, Button, Details, Div, Figure, Form, H2, H3, Img, Input, Label, P, Span, Summary, Table, Td, Th, Tr, to_xml
 
-from .images import BadImage, open_image, printable, sanitize, write_whole
+from .commands import command
+from .files import SneakerError, printable, write_whole
+from .images import BadImage, open_image, sanitize
 from .predict import Prediction, SneakerClassifier
-from .settings import SneakerError, load_settings
+from .settings import load_settings
 
 # %% ../nbs/11_app.ipynb #0004ad98
 _help = 'It helps to show the whole shoe from the side, closer and in better light, or to draw a box around it.'
@@ -489,6 +491,7 @@ def launch(
     return app
 
 @call_parse
+@command('Stopped. Corrections that were saved are safe; start again to see the page.')
 def sneaker_app(
     model:str=None, # Model folder; the bundled one if not given
     port:int=None,  # Port to answer at; the one in settings.ini if not given

@@ -32,9 +32,11 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 from tqdm.auto import tqdm
 
-from .images import BadImage, formats, sanitize, write_whole
+from .commands import be_quiet, command, held
+from .files import SneakerError, write_whole
+from .images import BadImage, formats, sanitize
 from .predict import SneakerClassifier
-from .settings import SneakerError, is_label, load_settings, to_label
+from .settings import is_label, load_settings, to_label
 
 # %% ../nbs/04_clean.ipynb #70fc0587
 # How much is cut off: left, top, right, bottom
@@ -680,6 +682,7 @@ def review(
 
 # %% ../nbs/04_clean.ipynb #d48ddd1f
 @call_parse
+@command('Stopped. What has been cleaned is safe in {out}; start again to go on.')
 def sneaker_clean(
     data:str='data/raw',  # Folder with one folder of pictures for each class
     out:str='data/clean', # Where the clean ones go

@@ -33,8 +33,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import __version__
-from .images import BadImage, background_colour, fit_square, open_image, subject_box, write_whole
-from .settings import Limits, SneakerError, Training, is_label, load_settings, to_label
+from .files import SneakerError, write_whole
+from .images import BadImage, background_colour, fit_square, open_image, subject_box
+from .settings import Limits, Training, is_label, load_settings, to_label
 
 # %% ../nbs/05_data.ipynb #a22a6e48
 def _groups_from(csv):

@@ -26,9 +26,9 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, precision_recall_fscore_support
 
 from .data import labelled_items, learned_by
-from .images import printable
+from .commands import command
+from .files import SneakerError, printable
 from .predict import ModelError, SneakerClassifier, likely, softmax
-from .settings import SneakerError
 
 # %% ../nbs/07_evaluate.ipynb #76e34ea0
 def fit_temperature(
@@ -268,6 +268,7 @@ def _summary(m):
     return text + (f", and right in {m['precision_when_sure']:.1%} of those." if m['coverage'] else '.')
 
 @call_parse
+@command('Stopped. Nothing was changed; start again to measure.')
 def sneaker_evaluate(
     data:Annotated[str, dict(opt=True, required=True)], # Folder with one folder of pictures for each class
     model:str=None,  # Model folder; the bundled one if not given

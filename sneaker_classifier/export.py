@@ -25,9 +25,9 @@ from safetensors.torch import save
 from torch import nn
 
 from .data import learned_ids, picture_id
-from .images import printable, write_whole
+from .files import SneakerError, printable, write_whole
 from .predict import ModelError, SneakerClassifier
-from .settings import Settings, SneakerError, Training, class_of
+from .settings import Settings, Training, class_of
 from .train import start_model
 
 # %% ../nbs/08_export.ipynb #2bec2eff

@@ -6,18 +6,18 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/images.html.md"""
 
 # %% auto #0
 __all__ = ['formats', 'BadImage', 'open_image', 'sanitize', 'fit_square', 'background_colour', 'subject_box', 'open_square',
-           'printable', 'safe_name', 'write_whole']
+           'safe_name']
 
 # %% ../nbs/01_images.ipynb #cf70267f
-import io, math, os, warnings
+import io, math, warnings
 from functools import reduce
-from pathlib import Path
 
 import numpy as np
 from pathvalidate import sanitize_filename
 from PIL import Image, ImageChops, ImageCms, ImageOps
 
-from .settings import Limits, SneakerError, load_settings
+from .files import SneakerError, printable
+from .settings import Limits, load_settings
 
 # %% ../nbs/01_images.ipynb #8770bccb
 class BadImage(SneakerError):
@@ -183,30 +183,8 @@ def open_square(
     return fit_square(im, side, subject_box(im))
 
 # %% ../nbs/01_images.ipynb #0e38de9f
-def printable(
-    text:str # Any text from outside
-)->str:      # The same without control characters, which could turn a line around or paint on a terminal
-    "Make a text safe to show on a line"
-    return ''.join(c for c in str(text) if c.isprintable())
-
 def safe_name(
     text:str # Any name
 )->str:      # A name without folders, safe on Windows, macOS and Linux
     "Make a file name that means the same everywhere and climbs out of nowhere"
     return sanitize_filename(printable(text).replace('\\', '/').split('/')[-1], platform='universal', replacement_text='_', max_len=120).strip('. ') or 'unnamed'
-
-# %% ../nbs/01_images.ipynb #438a3cd9
-def write_whole(
-    path:Path|str,  # Where the file goes; its folder is made if need be
-    data:bytes|str  # Contents; text is written as UTF-8
-)->Path:            # `path`
-    "Write a file so that a reader sees all of it or nothing"
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    with open(part, 'wb') as f:
-        f.write(data.encode('utf-8') if isinstance(data, str) else data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(part, path)
-    return path

@@ -22,8 +22,10 @@ from fastcore.basics import num_cpus, patch
 from fastcore.script import call_parse
 from PIL import Image
 
-from .images import BadImage, fit_square, open_image, printable, subject_box
-from .settings import Limits, SneakerClass, SneakerError, is_label, load_settings, nearest
+from .commands import command
+from .files import SneakerError, printable
+from .images import BadImage, fit_square, open_image, subject_box
+from .settings import Limits, SneakerClass, is_label, load_settings, nearest
 
 # %% ../nbs/09_predict.ipynb #1572d69e
 @dataclass(frozen=True)
@@ -280,6 +282,7 @@ def evidence(self:SneakerClassifier,
 
 # %% ../nbs/09_predict.ipynb #a3b3989a
 @call_parse
+@command('Stopped. The answers above are complete; ask again for the other photos.')
 def sneaker_predict(
     files:Annotated[str, 'Photos to name', dict(nargs='+')],
     model:str=None # Model folder; the bundled one if not given

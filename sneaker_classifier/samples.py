@@ -23,7 +23,7 @@ import numpy as np
 from fastcore.basics import NS, listify
 from PIL import Image, ImageDraw, ImageFilter
 
-from .images import write_whole
+from .files import write_whole
 from .settings import is_label
 
 # %% ../nbs/02_samples.ipynb #69e55349

@@ -37,8 +37,10 @@ from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm.auto import tqdm
 
-from .images import BadImage, formats, open_image, write_whole
-from .settings import Limits, Scrape, Settings, SneakerError, is_label, load_settings, nearest
+from .commands import command
+from .files import SneakerError, write_whole
+from .images import BadImage, formats, open_image
+from .settings import Limits, Scrape, Settings, is_label, load_settings, nearest
 
 # %% ../nbs/03_scrape.ipynb #02991d4d
 @dataclass(frozen=True)
@@ -526,14 +528,14 @@ def scrape(
 
 # %% ../nbs/03_scrape.ipynb #745d8c8d
 @call_parse
+@command('Stopped. What has arrived is safe in {out}; start again to go on.')
 def sneaker_scrape(
     out:str='data/raw',  # Folder for the pictures and downloads.jsonl
     settings:str=None,   # Settings file; the nearest settings.ini if not given
     label:str=None       # Only this class
 ):
     "Search the web for pictures of each class and download them; start it again to go on after a stop, or for what is new"
-    try: reports = scrape(out, load_settings(settings), (label,) if label else ())
-    except KeyboardInterrupt: raise SneakerError(f'Stopped. What has arrived is safe in {out}; start again to go on.') from None
+    reports = scrape(out, load_settings(settings), (label,) if label else ())
     if not any(o.found for o in reports): raise SneakerError('No search gave any result. The search engines are refusing; try again in an hour.')
     numbers,reasons = report_tables(reports)
     print(numbers.to_string(), *([reasons.to_string()] if len(reasons) else []), sep='\n\n')

@@ -37,9 +37,10 @@ from huggingface_hub import HfApi, hf_hub_download
 from safetensors.torch import load
 from torch import nn
 
-from .images import printable
+from .commands import command
+from .files import SneakerError, printable
 from .predict import SneakerClassifier
-from .settings import SneakerError, Training, class_of, load_settings, nearest, to_label
+from .settings import Training, class_of, load_settings, nearest, to_label
 
 # %% ../nbs/06_train.ipynb #c85d1194
 def linear_head(
@@ -346,6 +347,7 @@ def train(
 _flag = dict(opt=True, required=True)
 
 @call_parse
+@command('Stopped. Finished epochs are safe in {out}; start again with the same settings to go on.')
 def sneaker_train(
     data:Annotated[str, _flag],  # Folder with one folder of pictures for each class
     out:Annotated[str, _flag],   # Model folder to write
