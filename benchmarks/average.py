@@ -17,8 +17,8 @@ import timm
 from fastai.vision.all import TimmBody
 from safetensors.torch import load_file
 from sneaker_classifier.evaluate import calibrate, cross_fitted, evaluate, false_certainty, not_trained_on
-from sneaker_classifier.export import _half, _measured, _of_details, _sha256, _zipped, model_card, onnx_bytes
-from sneaker_classifier.files import write_whole
+from sneaker_classifier.export import _half, _measured, _of_details, _zipped, model_card, onnx_bytes
+from sneaker_classifier.files import sha256_of, write_whole
 from sneaker_classifier.images import open_square
 from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.settings import Training, load_settings
@@ -43,7 +43,7 @@ def write_network(model, card, out):
     training = Training(**{k:card['provenance'][k] for k in Training.__dataclass_fields__})
     files = {'model.onnx':onnx_bytes(SimpleNamespace(model=model), training), 'model.safetensors':_half(model)}
     for name,data in files.items(): write_whole(out/name, data)
-    card['sha256'] = {**{name:_sha256(data) for name,data in files.items()}, 'split.csv':card['sha256']['split.csv']}
+    card['sha256'] = {**{name:sha256_of(data) for name,data in files.items()}, 'split.csv':card['sha256']['split.csv']}
 
 def write_doubt(clf, items, out, precision):
     "Temperature, threshold and the answers that they were chosen from"
@@ -54,7 +54,7 @@ def write_doubt(clf, items, out, precision):
     write_whole(out/'validation.npz', npz)
     temperature,sure_from = calibrate(logits, targets, precision)
     card.update(temperature=temperature, sure_from=sure_from, cross_fitted=cross_fitted(logits, targets, groups, precision))
-    card['sha256']['validation.npz'] = _sha256(npz)
+    card['sha256']['validation.npz'] = sha256_of(npz)
 
 
 if __name__=='__main__':

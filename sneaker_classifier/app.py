@@ -18,7 +18,7 @@ from fastcore.script import call_parse
 from fastcore.xml import A, Button, Details, Div, Figure, Form, H2, H3, Img, Input, Label, P, Span, Summary, Table, Td, Th, Tr, to_xml
 
 from .commands import command
-from .files import SneakerError, printable, write_whole
+from .files import SneakerError, WriteError, printable, sha256_of, write_whole
 from .images import BadImage, open_image, sanitize
 from .predict import Prediction, SneakerClassifier
 from .settings import load_settings
@@ -251,7 +251,7 @@ def save_correction(
 )->Path:                   # The file
     "Keep a picture, without anything but its pixels, under its right label"
     data = sanitize(photo, limits)
-    name = f'{hashlib.sha256(data).hexdigest()}.jpg'
+    name = f'{sha256_of(data)}.jpg'
     path = write_whole(Path(folder)/label/name, data)
     for old in Path(folder).glob(f'*/{name}'):
         if old!=path: old.unlink()
@@ -283,7 +283,8 @@ def _photo_tab(app, clf, feedback):
     def look_back(whole): return answered(clf.predict(whole), whole)
     def save(label, shown):
         if not label: raise gr.Error('Choose what it is first.', print_exception=False)
-        path = save_correction(shown, label, feedback, clf.limits)
+        try: path = save_correction(shown, label, feedback, clf.limits)
+        except WriteError as e: raise gr.Error(str(e), print_exception=False) from None
         return f'Saved in `{path.parent.as_posix()}`. Thank you.'
 
     photo = _handing_over(gr.Image(label='Photo', sources=['upload', 'webcam', 'clipboard'], height=200, elem_id='photo',

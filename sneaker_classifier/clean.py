@@ -9,7 +9,7 @@ __all__ = ['fingerprint', 'near_pairs', 'Prints', 'find_groups', 'fingerprint_fi
            'find_suspects', 'Review', 'review', 'sneaker_clean']
 
 # %% ../nbs/04_clean.ipynb #1e596a18
-import hashlib, html, io, json, os, re, threading
+import html, io, json, math, os, re, sys, threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from scipy.stats import rankdata
 from tqdm.auto import tqdm
 
 from .commands import be_quiet, command, held
-from .files import SneakerError, write_whole
+from .files import SneakerError, files_below, make_folder, one_at_a_time, reading, reason, sha256_of, usable_cores, write_whole, writing
 from .images import BadImage, formats, sanitize
 from .predict import SneakerClassifier
 from .settings import is_label, load_settings, to_label
@@ -292,9 +292,8 @@ def fingerprint_file(
 
 def _clean_one(raw, label, out, limits):
     "Sanitize one raw file unless that has been done before; what to remember of it, and its fingerprint"
-    try:
-        with open(raw, 'rb') as f: sha = hashlib.file_digest(f, 'sha256').hexdigest()
-    except OSError as e: return dict(sha='', reason=f'the file cannot be read ({e.strerror})'), None
+    try: sha = sha256_of(raw)
+    except OSError as e: return dict(sha='', reason=f'the file cannot be read ({reason(e)})'), None
     clean = next((p for p in (out/'.aside'/f'{sha}.jpg', out/label/f'{sha}.jpg') if p.is_file()), None)
     try:
         if not clean: clean = write_whole(out/'.aside'/f'{sha}.jpg', sanitize(raw, limits))
@@ -305,9 +304,9 @@ def _clean_one(raw, label, out, limits):
 
 def _raw_files(raw):
     "Label and path of every file below `raw`, and why it cannot be used where that is plain already"
-    for path in sorted(raw.rglob('*')):
+    for path in files_below(raw):
         parts = path.relative_to(raw).parts
-        if path.is_dir() or any(o.startswith('.') for o in parts) or parts==('downloads.jsonl',): continue
+        if any(o.startswith('.') for o in parts) or parts==('downloads.jsonl',): continue
         label = to_label(parts[0]) if len(parts)>1 else ''
         why = {1:'it lies outside the folders of the classes', 2:''}.get(len(parts), f'it lies in a folder inside {parts[0]}')
         if len(parts)==2 and not is_label(label): why = f'its folder {parts[0]!r} cannot be a label'
@@ -317,7 +316,8 @@ def _sources(raw):
     "Where each picture came from, by sha256, as scraping noted it"
     found = {}
     if not (raw/'downloads.jsonl').is_file(): return found
-    for line in (raw/'downloads.jsonl').read_text(encoding='utf-8', errors='replace').splitlines():
+    with reading(raw/'downloads.jsonl'): lines = (raw/'downloads.jsonl').read_text(encoding='utf-8', errors='replace').splitlines()
+    for line in lines:
         # The last line of a run that was stopped may be torn.
         try: note = json.loads(line)
         except ValueError: continue
@@ -327,6 +327,7 @@ def _sources(raw):
 # %% ../nbs/04_clean.ipynb #2fa92c24
 def _end_with_parent():
     "End this process when the one that started it is gone: if that was killed, nobody else would"
+    be_quiet()
     def wait():
         parent_process().join()
         os._exit(1)
@@ -340,11 +341,21 @@ def _clean_all(files, out, limits, workers, progress):
     bar = partial(tqdm, total=len(files), desc='Cleaning', unit='picture', disable=not progress, leave=False)
     args = paths, labels, [out]*len(files), [limits]*len(files)
     if workers<2: return list(bar(map(_clean_one, *args)))
+    pool = ProcessPoolExecutor(workers, initializer=_end_with_parent)
     try:
-        with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool: return list(bar(pool.map(_clean_one, *args)))
+        with held(): found = pool.map(_clean_one, *args)
+        return list(bar(found))
     except BrokenProcessPool:
         raise SneakerError('A process that was cleaning pictures was ended by the system, most likely for want of memory. '
             'Start again, with fewer workers: what has been cleaned so far is kept.') from None
+    finally: pool.shutdown(cancel_futures=True)
+
+def _processes(asked):
+    "How many processes clean where so many are asked for; None takes one for each core"
+    if asked is not None and asked<1: raise SneakerError(f'workers = {asked} cannot be used. It should be a whole number from 1.')
+    cores = usable_cores()
+    # More than a few for each core would only wait for each other, and Python can wait for 61 on Windows.
+    return min(asked or cores, 4*cores, 61 if sys.platform=='win32' else math.inf)
 
 def _records(raw, out, limits, workers, progress):
     "One row for each raw file: what it is, and which others are the same photo"
@@ -375,7 +386,8 @@ _decision_columns = ['raw', 'decision', 'label', 'when']
 def _read_table(path, columns):
     try: table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding='utf-8')
     except FileNotFoundError: return pd.DataFrame(columns=columns, dtype=str)
-    except (OSError, ValueError) as e: raise SneakerError(f'The table {path} cannot be read: {e}') from None
+    except OSError as e: raise SneakerError(f'The table {path} cannot be read: {reason(e)}.') from None
+    except ValueError as e: raise SneakerError(f'The table {path} cannot be read: {e}') from None
     if not set(columns)<=set(table): raise SneakerError(f'The table {path} needs the columns {", ".join(columns)}.')
     return table
 
@@ -422,7 +434,7 @@ def _place(out, items, pictures):
 def _settle(out, records, decisions, pictures=None):
     "Make folders and tables say what records and decisions say"
     items,dropped = _decide(records, decisions)
-    _place(out, items, _clean_pictures(out) if pictures is None else pictures)
+    with writing(out): _place(out, items, _clean_pictures(out) if pictures is None else pictures)
     _write_table(out/'dropped.csv', dropped)
     _write_table(out/'items.csv', items)
     return items, dropped
@@ -465,10 +477,11 @@ class CleanReport:
 def _forget_other_settings(out, limits):
     "Put aside what was cleaned under other limits, so that it is cleaned again"
     note = out/'.recipe'
-    if note.is_file() and note.read_text(encoding='utf-8')==repr(limits): return
-    old = out/'.aside'/'old'
-    old.mkdir(parents=True, exist_ok=True)
-    for p in _clean_pictures(out): os.replace(p, old/p.name)
+    with reading(note):
+        if note.is_file() and note.read_text(encoding='utf-8')==repr(limits): return
+    old = make_folder(out/'.aside'/'old')
+    with writing(out):
+        for p in _clean_pictures(out): os.replace(p, old/p.name)
     write_whole(note, repr(limits))
 
 def clean_images(
@@ -483,14 +496,18 @@ def clean_images(
     limits = (settings or load_settings()).limits
     if not raw.is_dir(): raise SneakerError(f'{raw} is not a folder. It should hold one folder of pictures for each class.')
     if out.resolve().is_relative_to(raw.resolve()): raise SneakerError(f'{out} lies in {raw}. Clean pictures need a folder of their own.')
+    workers = _processes(workers)
+    with one_at_a_time(out): return _clean_into(out, raw, limits, workers, progress)
+
+def _clean_into(out, raw, limits, workers, progress):
+    "What `clean_images` does once it is alone in `out`"
     _forget_other_settings(out, limits)
-    records = _records(raw, out, limits, workers or os.cpu_count(), progress)
+    records = _records(raw, out, limits, workers, progress)
     if not len(records): raise SneakerError(f'There are no pictures in {raw}. It should hold one folder of pictures for each class.')
     _write_table(out/'.records.csv', records)
     items,dropped = _settle(out, records, _read_table(out/'decisions.csv', _decision_columns))
-    for sha in records.sha: (out/'.aside'/'old'/f'{sha}.jpg').unlink(missing_ok=True)
-    # What a run that was stopped had half written
-    for p in out.rglob('.*.part'): p.unlink(missing_ok=True)
+    with writing(out):
+        for sha in records.sha: (out/'.aside'/'old'/f'{sha}.jpg').unlink(missing_ok=True)
     return CleanReport(items, dropped, int(_in_two_classes(items, records).sum()))
 
 # %% ../nbs/04_clean.ipynb #76666673

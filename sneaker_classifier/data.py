@@ -9,7 +9,7 @@ __all__ = ['labelled_items', 'split_items', 'picture_id', 'learned_ids', 'learne
            'open_all', 'Enlarge', 'Backdrop', 'Degrade', 'sneaker_dls']
 
 # %% ../nbs/05_data.ipynb #cdba6a64
-import hashlib, io, json, os, random, warnings
+import hashlib, io, json, math, os, random, warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -33,14 +33,15 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import __version__
-from .files import SneakerError, write_whole
+from .files import SneakerError, part_file, reading, sha256_of, take_room, usable_cores, write_whole
 from .images import BadImage, background_colour, fit_square, open_image, subject_box
 from .settings import Limits, Training, is_label, load_settings, to_label
 
 # %% ../nbs/05_data.ipynb #a22a6e48
 def _groups_from(csv):
-    try: table = pd.read_csv(csv, dtype=str, encoding='utf-8')
-    except (OSError, ValueError) as e: raise SneakerError(f'The table of groups {csv} cannot be read: {e}') from None
+    try:
+        with reading(csv): table = pd.read_csv(csv, dtype=str, encoding='utf-8')
+    except ValueError as e: raise SneakerError(f'The table of groups {csv} cannot be read: {e}') from None
     if not {'file','group'}<=set(table): raise SneakerError(f'The table of groups {csv} needs the columns file and group.')
     return {(Path(csv).parent/f).resolve():g for f,g in zip(table.file, table.group) if isinstance(g, str)}
 
@@ -90,7 +91,7 @@ def picture_id(
     file:Path|str # A file
 )->str:           # 32 hexadecimal digits
     "The first half of a file's sha256: enough to recognise it"
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:32]
+    return sha256_of(file)[:32]
 
 def learned_ids(
     folder:Path|str # Model folder
@@ -99,9 +100,9 @@ def learned_ids(
     path = Path(folder)/'split.csv'
     if not path.is_file(): raise SneakerError(f'{folder} has no split.csv, which tells what the model was trained on. Export the model again.')
     try:
-        split = pd.read_csv(path, dtype=dict(id=str, is_valid=bool))
+        with reading(path): split = pd.read_csv(path, dtype=dict(id=str, is_valid=bool))
         return split.id[~split.is_valid]
-    except (OSError, ValueError, AttributeError): raise SneakerError(f'{path} is damaged: it should be a table with the columns id and is_valid. Export the model again.') from None
+    except (ValueError, AttributeError): raise SneakerError(f'{path} is damaged: it should be a table with the columns id and is_valid. Export the model again.') from None
 
 def learned_by(
     items:pd.DataFrame, # From `labelled_items`
@@ -148,18 +149,18 @@ def _or_reason(opener, file):
 
 def _decode_into(path, files, opener):
     "Write an array (files, detail, detail, 4), and a table of reasons for the files that could not be decoded"
-    part = path.with_suffix(f'.{os.getpid()}.part')
-    squares,bad = np.lib.format.open_memmap(part, 'w+', np.uint8, (len(files), opener.detail, opener.detail, 4)),{}
-    # Pillow decodes outside of Python's lock, so threads use all cores.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = tqdm(pool.map(partial(_or_reason, opener), files), total=len(files), desc='Opening pictures', unit='picture', leave=False)
-        for i,o in enumerate(found):
-            if isinstance(o, str): bad[files[i]] = o
-            else: squares[i] = o
-    squares.flush()
-    del squares # Windows renames no file that is mapped
-    write_whole(path.with_suffix('.json'), json.dumps(bad))
-    part.replace(path)
+    shape,bad = (len(files), opener.detail, opener.detail, 4),{}
+    pool = ThreadPoolExecutor(usable_cores()) # Pillow decodes outside of Python's lock, so threads use all cores.
+    try:
+        with part_file(path) as f:
+            np.lib.format.write_array_header_1_0(f, dict(descr='|u1', fortran_order=False, shape=shape))
+            take_room(f, f.tell()+math.prod(shape))
+            found = pool.map(partial(_or_reason, opener), files)
+            for file,o in zip(files, tqdm(found, total=len(files), desc='Opening pictures', unit='picture', leave=False)):
+                if isinstance(o, str): bad[file] = o
+                f.write(bytes(math.prod(shape[1:])) if isinstance(o, str) else o)
+            write_whole(path.with_suffix('.json'), json.dumps(bad))
+    finally: pool.shutdown(cancel_futures=True)
 
 def _identity(files, opener):
     "Changes when a file, the limits, the size of the squares or the version of this project change"
@@ -175,7 +176,6 @@ def open_all(
     files = list(items.file)
     cache = Path(cache)
     path = cache.with_name(f'{cache.name}-{_identity(files, opener)}.npy')
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file(): _decode_into(path, files, opener)
     for old in path.parent.glob(f'{cache.name}-*'):
         # Windows deletes no file that is still in use; the next time will.

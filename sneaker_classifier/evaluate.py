@@ -27,7 +27,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, precision_recall_fscore_supp
 
 from .data import labelled_items, learned_by
 from .commands import command
-from .files import SneakerError, printable
+from .files import SneakerError, files_below, printable, reason
 from .predict import ModelError, SneakerClassifier, likely, softmax
 
 # %% ../nbs/07_evaluate.ipynb #76e34ea0
@@ -223,7 +223,7 @@ def false_certainty(
     "How many pictures of unknown things are called sure; those that cannot be used are left out and counted"
     if isinstance(pictures, (str, Path)):
         if not Path(pictures).is_dir(): raise SneakerError(f'{pictures} is not a folder.')
-        pictures = sorted(o for o in Path(pictures).rglob('*') if o.is_file() and not o.name.startswith('.'))
+        pictures = [o for o in files_below(pictures) if o.is_file() and not o.name.startswith('.')]
     answers = list(clf.predict_many(pictures))
     usable = [p for p in answers if not p.error]
     if not usable: raise SneakerError('There is no picture of something unknown that can be used.')
@@ -249,6 +249,7 @@ def validation_logits(
         with np.load(path, allow_pickle=False) as f: logits,targets,groups = f['logits'].astype(np.float32),f['targets'].astype(int),f['groups']
         fits = logits.shape==(len(targets), len(clf.labels)) and len(groups)==len(targets) and np.isin(targets, range(len(clf.labels))).all()
     except FileNotFoundError: raise ModelError(f'There is no validation.npz in {clf.folder}. Export the model again.') from None
+    except OSError as e: raise ModelError(f'{path} cannot be read: {reason(e)}.') from None
     # numpy's errors for a damaged file share no narrower class
     except Exception: fits = False
     if not fits: raise ModelError(f'{path} is damaged or belongs to another model.')

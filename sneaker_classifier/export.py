@@ -8,7 +8,7 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/export.html.md"""
 __all__ = ['onnx_bytes', 'export_difference', 'model_card', 'export_model', 'load_sneaker_learner']
 
 # %% ../nbs/08_export.ipynb #efbe17ee
-import copy, hashlib, io, json, platform, re, warnings
+import copy, io, json, platform, re, warnings
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,7 +25,7 @@ from safetensors.torch import save
 from torch import nn
 
 from .data import learned_ids, picture_id
-from .files import SneakerError, printable, write_whole
+from .files import SneakerError, make_folder, printable, reading, sha256_of, write_whole
 from .predict import ModelError, SneakerClassifier
 from .settings import Settings, Training, class_of
 from .train import start_model
@@ -137,19 +137,20 @@ def model_card(
     return title+''.join(f'\n## {name}\n\n{text}\n' for name,text in parts.items())
 
 # %% ../nbs/08_export.ipynb #54faeba3
-def _pickled(learn, folder):
-    part = Path('.sneaker_model.part')
+class _Memory(io.BytesIO):
+    "A file in memory that fastai takes for one in whatever folder"
+    def __rtruediv__(self, folder): return self
+
+def _pickled(learn):
+    file = _Memory()
     # timm keeps the weights that a network started from in its description, a second network in every file.
     learn.model[0].model.pretrained_cfg.pop('state_dict', None)
-    path,model = learn.path,learn.model
-    learn.path,learn.model,learn.opt = folder,copy.deepcopy(model).half(),None
-    try:
-        learn.export(part)
-        return (folder/part).read_bytes()
-    finally:
-        # fastai makes an optimizer for the copy; the next fit makes one for the model.
-        learn.path,learn.model,learn.opt = path,model,None
-        (folder/part).unlink(missing_ok=True)
+    model = learn.model
+    learn.model,learn.opt = copy.deepcopy(model).half(),None
+    try: learn.export(file)
+    # fastai makes an optimizer for the copy; the next fit makes one for the model.
+    finally: learn.model,learn.opt = model,None
+    return file.getvalue()
 
 def _half(model): return save({k:v.half().contiguous() if v.is_floating_point() else v for k,v in model.state_dict().items()})
 
@@ -157,8 +158,6 @@ def _zipped(**arrays):
     out = io.BytesIO()
     np.savez_compressed(out, **arrays)
     return out.getvalue()
-
-def _sha256(data): return hashlib.sha256(data).hexdigest()
 
 def _split(items, known):
     split = pd.DataFrame(dict(id=items.file.map(picture_id), is_valid=items.is_valid))
@@ -170,7 +169,7 @@ def _start(training, known, description):
     "Name, hash and licence of the weights that training started from"
     path = Path(training.start)
     if known: return path.name, known.card['sha256']['model.safetensors'], known.card['provenance'].get('start_licence', 'as the model it started from')
-    if path.is_file(): return path.name, _sha256(path.read_bytes()), 'that of the file'
+    if path.is_file(): return path.name, sha256_of(path), 'that of the file'
     return training.start, None, 'none needed' if training.start=='scratch' else description.get('license') or 'see timm'
 
 def _provenance(learn, items, training, known):
@@ -219,7 +218,7 @@ def export_model(
     if not hasattr(learn, 'recipe'): raise SneakerError('export_model needs a Learner from sneaker_learner, which keeps how it was trained.')
     out,training,precision = Path(out),learn.recipe,settings.evaluation.precision_when_sure
     known = start_model(training)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     # A GPU rounds more coarsely than the CPU that the exported network will run on.
     learn.to_fp32()
     learn.dls.cpu()
@@ -229,12 +228,12 @@ def export_model(
     if (d := export_difference(learn, network))>1e-3: raise RuntimeError(f'The exported network gives other logits than the Learner (by {d:.1e}).')
     logits,targets,groups = _logits(learn, items)
     temperature,sure_from = calibrate(logits, targets, precision)
-    files = {'model.onnx':network, 'sneaker_model.pkl':_pickled(learn, out), 'model.safetensors':_half(learn.model),
+    files = {'model.onnx':network, 'sneaker_model.pkl':_pickled(learn), 'model.safetensors':_half(learn.model),
         'validation.npz':_zipped(logits=logits.astype(np.float16), targets=targets.astype(np.uint16), groups=groups.astype(np.int32)),
         'split.csv':_split(items, known).to_csv(index=False, lineterminator='\n').encode()}
     card = dict(format=3, classes=_class_rows(learn, items, settings.classes), size=training.detail, temperature=temperature, sure_from=sure_from,
         provenance=_provenance(learn, items, training, known), cross_fitted=cross_fitted(logits, targets, groups, precision),
-        sha256={name:_sha256(data) for name,data in files.items()})
+        sha256={name:sha256_of(data) for name,data in files.items()})
     for name,data in files.items(): write_whole(out/name, data)
     def write_card(): write_whole(out/'model.json', json.dumps(card, indent=1, ensure_ascii=False))
     # Without its card the folder cannot be asked, and without asking there are no scores for the card.
@@ -255,8 +254,8 @@ def load_sneaker_learner(
     clf = SneakerClassifier.load(folder)
     path = clf.folder/'sneaker_model.pkl'
     if not path.is_file(): raise ModelError(f'There is no {path.name} in {folder}. Export the model again.')
-    data = path.read_bytes()
-    if _sha256(data)!=clf.card['sha256'].get(path.name):
+    with reading(path, ModelError): data = path.read_bytes()
+    if sha256_of(data)!=clf.card['sha256'].get(path.name):
         raise ModelError(f'{path} is not the file that model.json describes: its sha256 differs. It was not opened. Export or download the folder again.')
     warnings.warn(f'Reading {path} runs the program in it. Do so only if you, or somebody you trust, made this folder.', stacklevel=2)
     with warnings.catch_warnings():

@@ -8,7 +8,7 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/predict.html.md"""
 __all__ = ['Prediction', 'softmax', 'likely', 'ModelError', 'SneakerClassifier', 'small_part', 'sneaker_predict']
 
 # %% ../nbs/09_predict.ipynb #2110e708
-import hashlib, json, sys
+import json, os, sys
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,12 +18,12 @@ from typing import Annotated
 
 import numpy as np
 import onnxruntime as ort
-from fastcore.basics import num_cpus, patch
+from fastcore.basics import patch
 from fastcore.script import call_parse
 from PIL import Image
 
 from .commands import command
-from .files import SneakerError, printable
+from .files import SneakerError, printable, reading, sha256_of, usable_cores
 from .images import BadImage, fit_square, open_image, subject_box
 from .settings import Limits, SneakerClass, is_label, load_settings, nearest
 
@@ -72,11 +72,14 @@ class ModelError(SneakerError):
 def _need(ok, what):
     if not ok: raise ValueError(what)
 
+def _is_file(path):
+    with reading(path, ModelError): return path.is_file()
+
 def _read_card(folder):
     path = folder/'model.json'
-    if not path.is_file(): raise ModelError(f'{folder} is not a model folder: there is no model.json in it. sneaker-train writes one.')
+    if not _is_file(path): raise ModelError(f'{folder} is not a model folder: there is no model.json in it. sneaker-train writes one.')
     try:
-        card = json.loads(path.read_text(encoding='utf-8'))
+        with reading(path, ModelError): card = json.loads(path.read_text(encoding='utf-8'))
         if card['format']!=3: raise ModelError(f'{folder} was made by another version of this project. Train or export it again.')
         classes = {c['label']:SneakerClass(c['label'], c['brand'], c['model']) for c in card['classes']}
         _need(len(classes)==len(card['classes'])>=2, 'classes')
@@ -91,9 +94,9 @@ def _read_card(folder):
 
 def _read_network(folder, sha256):
     path = folder/'model.onnx'
-    if not path.is_file(): raise ModelError(f'There is no model.onnx in {folder}.')
-    network = path.read_bytes()
-    if hashlib.sha256(network).hexdigest()!=sha256:
+    if not _is_file(path): raise ModelError(f'There is no model.onnx in {folder}.')
+    with reading(path, ModelError): network = path.read_bytes()
+    if sha256_of(network)!=sha256:
         raise ModelError(f'{path} is not the file that model.json describes: its sha256 differs. Export or download the folder again.')
     return network
 
@@ -101,7 +104,8 @@ def _read_network(folder, sha256):
 def _open_session(network, folder, cores=0):
     "A session with so many cores; 0 means all"
     options = ort.SessionOptions()
-    options.intra_op_num_threads = cores
+    # ONNX Runtime asks the system which cores are ours, but not how much of their time.
+    options.intra_op_num_threads = cores or (usable_cores() if usable_cores()<(os.cpu_count() or 1) else 0)
     options.add_session_config_entry('session.force_spinning_stop', '1')
     try: return ort.InferenceSession(network, options, providers=['CPUExecutionProvider'])
     # ONNX Runtime's errors share no public base class
@@ -250,7 +254,7 @@ def predict_many(self:SneakerClassifier,
     def answer(src):
         try: return self._ask(session, src, among)
         except BadImage as e: return Prediction(error=str(e))
-    answers = _ahead(answer, srcs, num_cpus())
+    answers = _ahead(answer, srcs, usable_cores())
     if not progress: return answers
     from tqdm.auto import tqdm
     return iter(tqdm(answers, total=len(srcs) if hasattr(srcs, '__len__') else None, desc='Looking at pictures', unit='picture'))

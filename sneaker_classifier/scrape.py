@@ -10,7 +10,7 @@ __all__ = ['ImageResult', 'search_images', 'Refused', 'check_url', 'is_public', 
            'sneaker_scrape']
 
 # %% ../nbs/03_scrape.ipynb #77bf7680
-import errno, hashlib, io, ipaddress, json, math, os, random, re, socket
+import errno, io, ipaddress, json, math, os, random, re, socket
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -33,12 +33,11 @@ from anyio.to_thread import run_sync
 from ddgs import DDGS
 from fastcore.basics import patch
 from fastcore.script import call_parse
-from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm.auto import tqdm
 
 from .commands import command
-from .files import SneakerError, write_whole
+from .files import SneakerError, WriteError, one_at_a_time, sha256_of, usable_cores, write_whole, writing
 from .images import BadImage, formats, open_image
 from .settings import Limits, Scrape, Settings, is_label, load_settings, nearest
 
@@ -335,7 +334,7 @@ def _judge(body, limits):
     "The bytes of a picture, their sha256 and the extension for their format; raises `BadImage`"
     with body: data = body.read()
     open_image(data, limits)
-    with Image.open(io.BytesIO(data), formats=formats) as im: return data, hashlib.sha256(data).hexdigest(), _extensions[im.format]
+    with Image.open(io.BytesIO(data), formats=formats) as im: return data, sha256_of(data), _extensions[im.format]
 
 # %% ../nbs/03_scrape.ipynb #ef2c4a55
 _again_after,_most_failures = timedelta(days=1),3
@@ -407,7 +406,7 @@ class _Run:
     "One call of `download_images`: what its tasks share"
     def __init__(self, downloader, diary, report, bar):
         self.downloader,self.diary,self.report,self.bar = downloader,diary,report,bar
-        self.decoders,self.writers,self.under_way = anyio.CapacityLimiter(os.cpu_count() or 1),anyio.CapacityLimiter(8),anyio.Semaphore(16*downloader.scrape.workers)
+        self.decoders,self.writers,self.under_way = anyio.CapacityLimiter(usable_cores()),anyio.CapacityLimiter(8),anyio.Semaphore(16*downloader.scrape.workers)
         self.same = defaultdict(anyio.Lock)   # by sha256
 
     async def _keep(self, result, body):
@@ -464,8 +463,8 @@ async def _download(results, diary, report, bar, scrape, limits, allow_networks)
         try:
             with _memory_kept_for_pictures(): await _Run(downloader, diary, report, bar).all(results)
         except ExceptionGroup as group:
-            if not group.subgroup(OSError): raise
-            raise SneakerError(f'Downloading stopped, for a file cannot be written: {group.exceptions[0]}. What has a line in {diary.path} is safe; start again to go on.') from None
+            if not (wrong := group.subgroup((OSError, WriteError))): raise
+            raise SneakerError(f'Downloading stopped, for a file cannot be written: {str(wrong.exceptions[0]).rstrip(".")}. What has a line in {diary.path} is safe; start again to go on.') from None
 
 def download_images(
     results,                       # `ImageResult`s, a list or any iterable
@@ -478,13 +477,9 @@ def download_images(
     "Download pictures that are not there yet; may be stopped at any instant and started again; raises `SneakerError`"
     settings,folder = settings or load_settings(),Path(folder)
     if not is_label(label): raise SneakerError(f'{label!r} is not a label. It should have lowercase letters, digits and underscores, such as nike_air_force_1.')
-    folder.mkdir(parents=True, exist_ok=True)
     total,report = len(results) if hasattr(results, '__len__') else None,DownloadReport(label)
-    try: lock = FileLock(folder/'.downloads.lock').acquire(timeout=0)
-    except Timeout: raise SneakerError(f'Another run is downloading into {folder}. Wait for it, or choose another folder.') from None
-    with lock:
-        for part in folder.glob('*/.*.part'): part.unlink()   # left by a run that was stopped
-        diary = Diary(folder/'downloads.jsonl')
+    with one_at_a_time(folder):
+        with writing(folder/'downloads.jsonl'): diary = Diary(folder/'downloads.jsonl')
         try:
             # A thread of its own, since Jupyter has an event loop already and a thread cannot have two
             with tqdm(total=total, desc=f'Downloading {label}', unit='picture') as bar, start_blocking_portal() as portal:

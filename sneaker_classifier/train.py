@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Annotated
 
 import pandas as pd
@@ -33,12 +34,12 @@ from fastai.optimizer import Adam, SGD
 from fastai.torch_core import set_seed
 from fastai.vision.all import Normalize, TimmBody, default_split
 from fastcore.script import call_parse
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, constants as hub, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from safetensors.torch import load
 from torch import nn
 
 from .commands import command
-from .files import SneakerError, printable
+from .files import SneakerError, one_at_a_time, part_file, printable, reading, sha256_of, usable_cores
 from .predict import SneakerClassifier
 from .settings import Training, class_of, load_settings, nearest, to_label
 
@@ -60,16 +61,44 @@ def _packaged_weights(architecture):
     module,name,sha256 = _packaged[architecture]
     try: path = getattr(import_module(module), name).get_model_file_path()
     except ImportError: return None
-    data = Path(path).read_bytes()
-    if hashlib.sha256(data).hexdigest()!=sha256: raise SneakerError(f'{path} is not the file that was published: its sha256 differs. Install its package again.')
+    with reading(path): data = Path(path).read_bytes()
+    if sha256_of(data)!=sha256: raise SneakerError(f'{path} is not the file that was published: its sha256 differs. Install its package again.')
     # weights_only: a file of weights must never be able to run code
     weights = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
     return dict(zip(timm.create_model(architecture).state_dict(), weights.values(), strict=True))
+
+_hub_patience = 5   # seconds
+
+def _hub_refuses(url):
+    "Why a file of the hub cannot be had; None where it can"
+    said = ['it does not answer']
+    def ask():
+        try:
+            get_hf_file_metadata(url, timeout=_hub_patience)
+            said[0] = None
+        # Errors of several libraries, which change from version to version
+        except Exception as e: said[0] = str(e).splitlines()[0] if str(e) else type(e).__name__
+    # Looking up a name cannot be interrupted, and can take longer than anybody waits.
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_hub_patience)
+    return said[0]
+
+def _as_published(path, sha256):
+    "The cache calls a file by its sha256, where the system has links"
+    if len(sha256)==64 and sha256_of(path)!=sha256: raise SneakerError(f'{path} is not the file that was published: its sha256 differs. Delete it and try again.')
+    return path
 
 def _from_hub(architecture):
     "The file of ImageNet weights from timm's hub, once it is what the hub says it is"
     repo = getattr(timm.get_pretrained_cfg(architecture), 'hf_hub_id', None)
     if not repo: raise SneakerError(f'There are no ImageNet weights of {architecture}. Use start = scratch, or the path of a .safetensors file.')
+    # Where there is no hub, hf_hub_download would go on asking for half a minute.
+    if why := _hub_refuses(hf_hub_url(repo, 'model.safetensors')):
+        path = try_to_load_from_cache(repo, 'model.safetensors')
+        if isinstance(path, str): return _as_published(path, Path(path).resolve().name)
+        raise SneakerError(f'The ImageNet weights of {architecture} come from {hub.ENDPOINT}, which cannot be reached ({why}). Is this machine online? '
+            'Without it, use start = sneakers, start = scratch, or the path of a .safetensors file.')
     path = hf_hub_download(repo, 'model.safetensors')
     if HfApi().verify_repo_checksums(repo).mismatches: raise SneakerError(f'{path} is not the file that was published: its sha256 differs. Delete it and try again.')
     return path
@@ -112,8 +141,8 @@ def sneaker_body(
 def _take_weights(model, vocab, known):
     "The body of a known model, and the rows of its head for the labels that it knows"
     path = known.folder/'model.safetensors'
-    data = path.read_bytes() if path.is_file() else b''
-    if hashlib.sha256(data).hexdigest()!=known.card['sha256'].get(path.name):
+    with reading(path): data = path.read_bytes() if path.is_file() else b''
+    if sha256_of(data)!=known.card['sha256'].get(path.name):
         raise SneakerError(f'{path} is not the file that model.json describes: its sha256 differs. Export or download the folder again.')
     weights,own = load(data),model.state_dict()
     for name in [o for o in own if o.startswith('1.')]:
@@ -266,9 +295,7 @@ class Checkpoint(Callback):
     order = 70
     def __init__(self, folder:Path, run:str): self.folder,self.run = folder,run
     def after_epoch(self):
-        part = self.folder/'unfinished.part'
-        save_model(part, self.model, self.opt)
-        part.replace(self.folder/f'unfinished-{self.run}-{self.epoch+1:04}.pth')
+        with part_file(self.folder/f'unfinished-{self.run}-{self.epoch+1:04}.pth') as f: save_model(f, self.model, self.opt)
         self.clear(self.epoch+1)
 
     def clear(self, epoch=None):
@@ -299,10 +326,12 @@ def fit(
     learn:Learner,      # From `sneaker_learner`
     training:Training,  # Epochs, learning rate and the weights it started from
     path:Path|str,      # Folder for what an interrupted training goes on from
-    cbs=()              # More callbacks, such as `brand_hints`
+    cbs=(),             # More callbacks, such as `brand_hints`
+    keep=False          # Keep what was saved after the last epoch, until the model has been written?
 )->Learner:             # `learn`, trained
     "Train for the configured epochs; goes on where it was interrupted, with smaller batches where memory runs out"
     keep_memory()
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     lr,loss = training.learning_rate,learn.loss_func
     rates = lr if training.start=='scratch' else slice(lr/4, lr)
     saved = Checkpoint(Path(path), _run_id(learn, training))
@@ -314,7 +343,7 @@ def fit(
         except torch.OutOfMemoryError: learn.loss_func = loss # MixUp leaves its own behind
         # Not within except, where the error still holds the memory.
         _halve_batches(learn)
-    saved.clear()
+    if not keep: saved.clear()
     return learn
 
 # %% ../nbs/06_train.ipynb #823af44d
@@ -323,10 +352,15 @@ def train(
     out:Path|str,               # Model folder to write
     settings=None,              # `Settings`; None reads settings.ini
     groups:Path|str|None=None,  # CSV of pictures that belong together; see `labelled_items`
-    brands:Path|str|None=None   # Folder with one folder of pictures for each brand, of which only the brand is known
+    brands:Path|str|None=None,  # Folder with one folder of pictures for each brand, of which only the brand is known
+    keep=False                  # See `fit`
 )->tuple[Learner,pd.DataFrame,dict]: # The Learner, its items (file, label, group, is_valid), and {file: reason} for pictures that could not be used
     "Train on a folder of labelled pictures"
     settings = settings or load_settings()
+    with one_at_a_time(out): return _train_into(out, data, settings, groups, brands, keep)
+
+def _train_into(out, data, settings, groups, brands, keep):
+    "What `train` does once it is alone in `out`"
     t,out = fit_memory(settings.training),Path(out)
     opener = OpenSquare(t.detail, settings.limits)
     items,bad = open_all(labelled_items(data, groups), opener, out/'squares'/'photos')
@@ -341,7 +375,7 @@ def train(
         items.attrs['brand_only'] = len(hints) # for the model card
         cbs = [brand_hints(learn, hints, settings.classes, t, opener)]
     # As asked for, so that an interrupted training is known again when other memory is free.
-    return fit(learn, settings.training, out, cbs), items, bad
+    return fit(learn, settings.training, out, cbs, keep), items, bad
 
 # %% ../nbs/06_train.ipynb #b02b5fc8
 _flag = dict(opt=True, required=True)
@@ -359,8 +393,10 @@ def sneaker_train(
     "Train on a folder of labelled pictures and write a model folder"
     from sneaker_classifier.export import export_model # it imports this module
     settings = load_settings(settings)
-    learn,items,bad = train(data, out, settings, groups, brands)
-    for file,why in bad.items(): print(f'{printable(file)} is left out: {why}.')
-    m = export_model(learn, items, out, settings, unknown).card['metrics']
+    with one_at_a_time(out):
+        learn,items,bad = train(data, out, settings, groups, brands, keep=True)
+        for file,why in bad.items(): print(f'{printable(file)} is left out: {why}.')
+        m = export_model(learn, items, out, settings, unknown).card['metrics']
+        Checkpoint(Path(out), '').clear()
     print(f"{len(items)} pictures of {items.label.nunique()} classes, {len(bad)} left out. On {m['pictures']} pictures kept back "
         f"{m['top1']:.1%} are named rightly, {m['top3']:.1%} within three names. The model is in {out}; try: sneaker-app --model {out}")
