@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from multiprocessing import parent_process
+from multiprocessing import active_children, parent_process
 from itertools import islice
 from pathlib import Path
 
@@ -341,13 +341,17 @@ def _clean_all(files, out, limits, workers, progress):
     bar = partial(tqdm, total=len(files), desc='Cleaning', unit='picture', disable=not progress, leave=False)
     args = paths, labels, [out]*len(files), [limits]*len(files)
     if workers<2: return list(bar(map(_clean_one, *args)))
-    pool = ProcessPoolExecutor(workers, initializer=_end_with_parent)
+    others,pool = set(active_children()),ProcessPoolExecutor(workers, initializer=_end_with_parent)
     try:
         with held(): found = pool.map(_clean_one, *args)
         return list(bar(found))
     except BrokenProcessPool:
         raise SneakerError('A process that was cleaning pictures was ended by the system, most likely for want of memory. '
             'Start again, with fewer workers: what has been cleaned so far is kept.') from None
+    except BaseException:
+        # Nobody need wait for them: they write whole files or none.
+        for o in set(active_children())-others: o.terminate()
+        raise
     finally: pool.shutdown(cancel_futures=True)
 
 def _processes(asked):

@@ -7,8 +7,8 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/commands.html.md""
 # %% auto #0
 __all__ = ['scrape', 'clean', 'train', 'evaluate', 'predict', 'app', 'ending_well', 'command', 'be_quiet', 'held']
 
-# %% ../nbs/00_commands.ipynb #3ee6b30a
-import errno, os, signal, sys
+# %% ../nbs/00_commands.ipynb #5fdb6c13
+import errno, os, signal, sys, threading
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial, wraps
 from importlib import import_module
@@ -121,7 +121,7 @@ def _start(name):
 
 scrape,clean,train,evaluate,predict,app = (partial(_start, o) for o in ('scrape', 'clean', 'train', 'evaluate', 'predict', 'app'))
 
-# %% ../nbs/00_commands.ipynb #c67f1d17
+# %% ../nbs/00_commands.ipynb #68049d84
 def be_quiet():
     "Let the process that started this one decide when it ends"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -129,8 +129,16 @@ def be_quiet():
 
 @contextmanager
 def held():
-    "Within it, Ctrl-C waits; processes that are started within it never hear of it"
-    if not hasattr(signal, 'pthread_sigmask'): return (yield)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    "Within it, signals wait; processes that are started within it never hear of Ctrl-C"
+    # Python lets no other thread decide about signals.
+    if threading.current_thread() is not threading.main_thread(): return (yield)
+    came,before = [],{o:signal.getsignal(o) for o in _endings}
+    for o in before: signal.signal(o, lambda *args: came.append(args))
+    # A new process inherits what is blocked, but no function that would handle it.
+    block = getattr(signal, 'pthread_sigmask', None)
+    blocked = block and block(signal.SIG_BLOCK, [signal.SIGINT])
     try: yield
-    finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    finally:
+        if block: block(signal.SIG_SETMASK, blocked)
+        for o,handler in before.items(): signal.signal(o, handler)
+    if came: signal.raise_signal(came[0][0])

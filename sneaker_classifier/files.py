@@ -8,17 +8,23 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/files.html.md"""
 __all__ = ['SneakerError', 'printable', 'sha256_of', 'reason', 'WriteError', 'writing', 'reading', 'make_folder', 'part_file',
            'write_whole', 'take_room', 'files_below', 'one_at_a_time', 'usable_cores']
 
-# %% ../nbs/00_files.ipynb #c29d097c
-import errno, hashlib, math, os
+# %% ../nbs/00_files.ipynb #4edd4773
+import errno, hashlib, math, os, shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import get_native_id
 
 from fastcore.script import CliError
 
-# %% ../nbs/00_files.ipynb #201c039d
+# %% ../nbs/00_files.ipynb #264fbc97
 class SneakerError(CliError):
     "Something that a person can mend; the message says what was wrong and what to do"
+    def __init__(self, said:str): # One sentence or two
+        super().__init__(said)
+        self.said = said
+
+    # fastai puts words of its own into whatever its callbacks raise.
+    def __str__(self): return self.said
 
 # %% ../nbs/00_files.ipynb #a496764e
 def printable(
@@ -35,7 +41,7 @@ def sha256_of(
     if isinstance(src, bytes): return hashlib.sha256(src).hexdigest()
     with open(src, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
 
-# %% ../nbs/00_files.ipynb #1465885b
+# %% ../nbs/00_files.ipynb #37c71570
 _another = 'Choose another name, or move what is there.'
 # What happened, and what to do when it happens in writing
 _situations = {
@@ -44,8 +50,8 @@ _situations = {
     'EFBIG':('files as large as that are not allowed there', 'Choose a folder on another disk.'),
     'EROFS':('the disk can only be read', 'Choose a folder on another disk.'),
     'EIO':('the disk does not answer as it should', 'Choose a folder on another disk.'),
-    'EACCES':('it is not allowed', 'Choose another folder, or ask whoever owns this one.'),
-    'EPERM':('it is not allowed', 'Choose another folder, or ask whoever owns this one.'),
+    'EACCES':('the system does not allow it', 'Choose another folder, or ask whoever owns this one.'),
+    'EPERM':('the system does not allow it', 'Choose another folder, or ask whoever owns this one.'),
     'EBUSY':('another program is using it', 'Close that program and try again.'),
     'ENOTDIR':('there is a file where a folder should be', _another),
     'EEXIST':('there is a file where a folder should be', _another),
@@ -155,7 +161,7 @@ def files_below(
         with reading(e.filename): raise e
     return sorted(Path(d)/o for d,_,names in os.walk(folder, onerror=refuse) for o in names)
 
-# %% ../nbs/00_files.ipynb #b7e02c41
+# %% ../nbs/00_files.ipynb #47975052
 def _sweep(folder):
     for o in files_below(folder):
         if o.name.startswith('.') and o.name.endswith('.part'): o.unlink(missing_ok=True)
@@ -164,18 +170,22 @@ def _sweep(folder):
 def one_at_a_time(
     folder:Path|str # What is written to; made if need be
 ):
-    "Lock a folder against other runs, and remove what a dead one left half written; raises `SneakerError` where another run is at work"
+    "Lock a folder against other runs, and remove what is half written in it; raises `SneakerError` where another run is at work"
     from filelock import FileLock, Timeout # it comes with the training extra, which the others here can do without
-    folder = make_folder(folder).resolve()
+    folder,fresh = Path(folder).resolve(),not Path(folder).exists()
     # A singleton may be locked again by the thread that has locked it.
-    lock = FileLock(folder/'.lock', is_singleton=True)
+    lock = FileLock(make_folder(folder)/'.lock', is_singleton=True)
     with writing(folder):
         try: lock.acquire(timeout=0)
         except Timeout: raise SneakerError(f'Another run is at work in {folder}. Wait for it, or choose another folder.') from None
     try:
         with writing(folder): _sweep(folder)
         yield
-    finally: lock.release()
+    finally:
+        with suppress(OSError): _sweep(folder)
+        lock.release()
+        with suppress(OSError):
+            if fresh and os.listdir(folder)==['.lock']: shutil.rmtree(folder)
 
 # %% ../nbs/00_files.ipynb #c9390cdb
 def _quotas(root, own):

@@ -530,7 +530,7 @@ def sneaker_scrape(
     label:str=None       # Only this class
 ):
     "Search the web for pictures of each class and download them; start it again to go on after a stop, or for what is new"
-    reports = scrape(out, load_settings(settings), (label,) if label else ())
+    with one_at_a_time(out): reports = scrape(out, load_settings(settings), (label,) if label else ())
     if not any(o.found for o in reports): raise SneakerError('No search gave any result. The search engines are refusing; try again in an hour.')
     numbers,reasons = report_tables(reports)
     print(numbers.to_string(), *([reasons.to_string()] if len(reasons) else []), sep='\n\n')
