@@ -369,7 +369,9 @@ def _records(raw, out, limits, workers, progress):
     rows,prints = [],{}
     for label,path,why in files:
         row,mark = done.get(path) or (dict(sha='', reason=why), None)
-        rows.append(dict(raw=path.relative_to(raw).as_posix(), label=label, **row))
+        # A name may hold bytes that are no text, which a table could not.
+        name = path.relative_to(raw).as_posix().encode('utf-8', 'backslashreplace').decode('utf-8')
+        rows.append(dict(raw=name, label=label, **row))
         if mark: prints[row['sha']] = mark
     table = pd.DataFrame(rows, columns=['raw', 'label', 'sha', 'reason', 'pixels', 'width', 'height', 'phash'])
     shas = sorted(prints)

@@ -63,7 +63,7 @@ def _empty_buffers():
 # Windows has no broken pipes, only invalid arguments.
 def _nobody_reads(e): return isinstance(e, BrokenPipeError) or os.name=='nt' and e.errno==errno.EINVAL and not e.filename
 
-# %% ../nbs/00_commands.ipynb #7c848b54
+# %% ../nbs/00_commands.ipynb #c2189069
 def _sentence(e):
     "What to say of an error; None where it is nothing that a person could mend"
     from fastcore.script import CliError
@@ -86,7 +86,8 @@ def ending_well(
     except BaseException as e: error = e
     stop.at_once = True
     output = _empty_buffers()
-    if stop.signum or isinstance(error, KeyboardInterrupt):
+    # A command that ends by itself when it is stopped, as the app does, has said what there is to say.
+    if error and stop.signum or isinstance(error, KeyboardInterrupt):
         _say(stop.safe)
         sys.exit(128+(stop.signum or signal.SIGINT))
     # What went wrong with the output explains an error of the system, and nothing else.

@@ -161,10 +161,12 @@ def files_below(
         with reading(e.filename): raise e
     return sorted(Path(d)/o for d,_,names in os.walk(folder, onerror=refuse) for o in names)
 
-# %% ../nbs/00_files.ipynb #47975052
+# %% ../nbs/00_files.ipynb #cfa5d5ae
 def _sweep(folder):
-    for o in files_below(folder):
-        if o.name.startswith('.') and o.name.endswith('.part'): o.unlink(missing_ok=True)
+    for d,_,names in os.walk(folder):
+        for o in names:
+            if o.startswith('.') and o.endswith('.part'):
+                with suppress(OSError): os.unlink(os.path.join(d, o))
 
 @contextmanager
 def one_at_a_time(
@@ -179,10 +181,10 @@ def one_at_a_time(
         try: lock.acquire(timeout=0)
         except Timeout: raise SneakerError(f'Another run is at work in {folder}. Wait for it, or choose another folder.') from None
     try:
-        with writing(folder): _sweep(folder)
+        _sweep(folder)
         yield
     finally:
-        with suppress(OSError): _sweep(folder)
+        _sweep(folder)
         lock.release()
         with suppress(OSError):
             if fresh and os.listdir(folder)==['.lock']: shutil.rmtree(folder)
