@@ -37,7 +37,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm.auto import tqdm
 
-from .images import BadImage, formats, open_image, write_whole
+from .images import BadImage, looks_like_picture, open_image, picture_header, write_whole
 from .settings import Limits, Scrape, Settings, SneakerError, is_label, load_settings, nearest
 
 # %% ../nbs/03_scrape.ipynb #02991d4d
@@ -232,11 +232,6 @@ def _check_answer(response, limit):
     length = response.headers.get('content-length', '')
     if length.isdecimal() and int(length)>limit: raise Refused(f'the file is larger than {limit/1e6:g} MB')
 
-def _may_be_picture(head):
-    "Does Pillow take these first 16 bytes for one of our formats?"
-    Image.init()
-    return any(Image.OPEN[o][1](head) for o in formats if o in Image.OPEN)
-
 async def _receive(response, limit):
     "The body of an answer as a file at its start; in memory while it is small, else on disk under no name"
     body,size,known = SpooledTemporaryFile(max_size=2**20),0,False
@@ -247,7 +242,7 @@ async def _receive(response, limit):
             if size>limit: raise Refused(f'the file is larger than {limit/1e6:g} MB')
             if not known and size>=16:
                 body.seek(0)
-                if not _may_be_picture(body.read(16)): break
+                if not looks_like_picture(body.read(16)): break
                 body.seek(0, os.SEEK_END)
                 known = True
     except BaseException:
@@ -327,13 +322,13 @@ async def fetch(self:Downloader,
             await anyio.sleep(max(e.wait, pause*random.uniform(0.5, 1.5)))
 
 # %% ../nbs/03_scrape.ipynb #e9d10267
-_extensions = dict(JPEG='jpg', MPO='jpg', PNG='png', WEBP='webp', AVIF='avif', GIF='gif')
+_extensions = dict(JPEG='jpg', PNG='png', WEBP='webp', AVIF='avif', GIF='gif', HEIF='heic')
 
 def _judge(body, limits):
     "The bytes of a picture, their sha256 and the extension for their format; raises `BadImage`"
     with body: data = body.read()
     open_image(data, limits)
-    with Image.open(io.BytesIO(data), formats=formats) as im: return data, hashlib.sha256(data).hexdigest(), _extensions[im.format]
+    return data, hashlib.sha256(data).hexdigest(), _extensions[picture_header(data, limits)[0]]
 
 # %% ../nbs/03_scrape.ipynb #ef2c4a55
 _again_after,_most_failures = timedelta(days=1),3
