@@ -34,7 +34,7 @@ from tqdm.auto import tqdm
 
 from .commands import be_quiet, command, held
 from .files import SneakerError, files_below, make_folder, one_at_a_time, reading, reason, sha256_of, usable_cores, write_whole, writing
-from .images import BadImage, formats, sanitize
+from .images import BadImage, picture_header, sanitize
 from .predict import SneakerClassifier
 from .settings import is_label, load_settings, to_label
 
@@ -297,10 +297,10 @@ def _clean_one(raw, label, out, limits):
     clean = next((p for p in (out/'.aside'/f'{sha}.jpg', out/label/f'{sha}.jpg') if p.is_file()), None)
     try:
         if not clean: clean = write_whole(out/'.aside'/f'{sha}.jpg', sanitize(raw, limits))
+        _,width,height = picture_header(raw, limits)
     except BadImage as e: return dict(sha=sha, reason=e.reason), None
-    with Image.open(raw, formats=formats) as im: pixels = im.width*im.height
     size,im = _reduced(clean)
-    return dict(sha=sha, reason='', pixels=pixels, width=size[0], height=size[1], phash=str(imagehash.phash(im))), fingerprint(im)
+    return dict(sha=sha, reason='', pixels=width*height, width=size[0], height=size[1], phash=str(imagehash.phash(im))), fingerprint(im)
 
 def _raw_files(raw):
     "Label and path of every file below `raw`, and why it cannot be used where that is plain already"

@@ -38,7 +38,7 @@ from tqdm.auto import tqdm
 
 from .commands import command
 from .files import SneakerError, WriteError, one_at_a_time, sha256_of, usable_cores, write_whole, writing
-from .images import BadImage, formats, open_image
+from .images import BadImage, looks_like_picture, open_image, picture_header
 from .settings import Limits, Scrape, Settings, is_label, load_settings, nearest
 
 # %% ../nbs/03_scrape.ipynb #02991d4d
@@ -233,11 +233,6 @@ def _check_answer(response, limit):
     length = response.headers.get('content-length', '')
     if length.isdecimal() and int(length)>limit: raise Refused(f'the file is larger than {limit/1e6:g} MB')
 
-def _may_be_picture(head):
-    "Does Pillow take these first 16 bytes for one of our formats?"
-    Image.init()
-    return any(Image.OPEN[o][1](head) for o in formats if o in Image.OPEN)
-
 async def _receive(response, limit):
     "The body of an answer as a file at its start; in memory while it is small, else on disk under no name"
     body,size,known = SpooledTemporaryFile(max_size=2**20),0,False
@@ -248,7 +243,7 @@ async def _receive(response, limit):
             if size>limit: raise Refused(f'the file is larger than {limit/1e6:g} MB')
             if not known and size>=16:
                 body.seek(0)
-                if not _may_be_picture(body.read(16)): break
+                if not looks_like_picture(body.read(16)): break
                 body.seek(0, os.SEEK_END)
                 known = True
     except BaseException:
@@ -328,13 +323,13 @@ async def fetch(self:Downloader,
             await anyio.sleep(max(e.wait, pause*random.uniform(0.5, 1.5)))
 
 # %% ../nbs/03_scrape.ipynb #e9d10267
-_extensions = dict(JPEG='jpg', MPO='jpg', PNG='png', WEBP='webp', AVIF='avif', GIF='gif')
+_extensions = dict(JPEG='jpg', PNG='png', WEBP='webp', AVIF='avif', GIF='gif', HEIF='heic')
 
 def _judge(body, limits):
     "The bytes of a picture, their sha256 and the extension for their format; raises `BadImage`"
     with body: data = body.read()
     open_image(data, limits)
-    with Image.open(io.BytesIO(data), formats=formats) as im: return data, sha256_of(data), _extensions[im.format]
+    return data, sha256_of(data), _extensions[picture_header(data, limits)[0]]
 
 # %% ../nbs/03_scrape.ipynb #ef2c4a55
 _again_after,_most_failures = timedelta(days=1),3
