@@ -8,17 +8,28 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/app.html.md"""
 __all__ = ['heat', 'where', 'answer_html', 'cut_out', 'save_correction', 'known_html', 'build_app', 'Guard', 'launch',
            'sneaker_app']
 
+# %% ../nbs/11_app.ipynb #540a42a1
+from functools import partial
+
+from fastcore.xtras import modified_env
+
+# Many an office leads everything through a proxy and certificates of its own. Gradio looks at them when it is loaded
+# and when it asks itself whether it is up, and does not start where they are wrong. A page on this machine needs neither.
+_this_machine_alone = partial(modified_env, 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'GRADIO_SERVER_NAME', no_proxy='*')
+
+with _this_machine_alone(): import gradio as gr
+
 # %% ../nbs/11_app.ipynb #0d219b3d
 from dataclasses import asdict, replace
+from html import escape
 from pathlib import Path
 
-import gradio as gr
 import numpy as np
 from fastcore.script import call_parse
 from fastcore.xml import A, Button, Details, Div, Figure, Form, H2, H3, Img, Input, Label, P, Span, Summary, Table, Td, Th, Tr, to_xml
 
 from .commands import command
-from .files import SneakerError, WriteError, printable, sha256_of, write_whole
+from .files import SneakerError, printable, sha256_of, write_whole, writing
 from .images import BadImage, open_image, sanitize
 from .predict import Prediction, SneakerClassifier
 from .settings import load_settings
@@ -100,6 +111,7 @@ _css = '''
 @media (min-width: 44rem) { .result:has(figure) { grid-template-columns: 1fr 1fr } .result .looked { grid-row: 1 } }
 .result h2 { font-size: 2.2rem; line-height: 1.15; margin: 0; overflow-wrap: anywhere }
 .result h2 + p { font-size: 1.15rem; margin: .4rem 0 0 }
+.dropped { font-size: 1.15rem; margin: 0 0 1rem }
 .result .top { margin-top: 1.25rem }
 .result summary { cursor: pointer }
 .result form label { display: grid; grid-template-columns: auto 1fr auto; gap: .2rem .6rem; align-items: center; padding: .5rem 0; cursor: pointer }
@@ -118,8 +130,9 @@ _css = '''
 .result .looked button, a.button { min-height: 2.75rem; padding: .4rem .9rem; font-size: 1rem; font-weight: normal; border: 1px solid var(--border-color-primary); border-radius: .5rem;
   background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color); display: inline-flex; align-items: center; text-decoration: none }
 .result :focus-visible, a.button:focus-visible { outline: 3px solid var(--color-accent); outline-offset: 2px }
-.known table { border-collapse: collapse; width: 100%; border: 0 !important }
-.known th, .known td { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0 !important; border: 0 !important; border-top: 1px solid var(--border-color-primary) !important }
+.known table { width: 100% }
+:is(.known, #card) :is(table, tr) { border: 0 !important; border-collapse: collapse }
+:is(.known, #card) :is(th, td) { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0 !important; border: 0 !important; border-top: 1px solid var(--border-color-primary) !important }
 '''
 
 # %% ../nbs/11_app.ipynb #c131b9e7
@@ -171,6 +184,23 @@ element.addEventListener('keydown', e => {
 });
 watch('value', () => { from = null; if (find('figure')) draw(false); if (find('form')) find('form').reset(); });
 '''
+
+# %% ../nbs/11_app.ipynb #0ed6e587
+_js_drops = '''
+for (const name of ['dragover', 'drop', 'click', 'change']) document.addEventListener(name, e => {
+    if (!e.target.closest('FIELD')) return;
+    if (name != 'dragover') element.querySelector('.dropped')?.remove();
+    if (!e.dataTransfer) return;
+    e.preventDefault();
+    if (name == 'dragover' || e.dataTransfer.files.length) return;
+    const what = e.dataTransfer.types.includes('text/uri-list') ? 'That is an address, not a picture.' : 'That is not a picture.';
+    const said = Object.assign(document.createElement('p'), {className: 'dropped', role: 'alert'});
+    said.textContent = `${what} Save the picture first, then drop the file here.`;
+    element.prepend(said);
+}, true);
+'''
+
+def _drops(field): return _js_drops.replace('FIELD', field)
 
 # %% ../nbs/11_app.ipynb #9486c2d6
 def cut_out(
@@ -233,8 +263,9 @@ def _upload_route(app, limit):
         try: files,*_ = await upload_fn(request, folder, limit, key, upload_progress=file_upload_statuses if key else None)
         except BaseException as e: # also where the other side has gone away
             rmtree(folder, ignore_errors=True)
-            if not isinstance(e, MultiPartException): raise
-            return PlainTextResponse(e.message, status_code=413)
+            if isinstance(e, MultiPartException): return PlainTextResponse(e.message, status_code=413)
+            if isinstance(e, OSError): return PlainTextResponse(f'{folder.parent} cannot be written ({e.strerror or e}).', status_code=507)
+            raise
         app.upload_file_set.update(files)
         return JSONResponse(files)
     return upload
@@ -249,17 +280,22 @@ def save_correction(
     folder:Path|str='data/feedback', # Where corrections wait for the next update
     limits=None            # `Limits`; None takes the [limits] of settings.ini
 )->Path:                   # The file
-    "Keep a picture, without anything but its pixels, under its right label"
+    "Keep a picture, without anything but its pixels, under its right label; raises `SneakerError` where the folder does not take it"
     data = sanitize(photo, limits)
     name = f'{sha256_of(data)}.jpg'
     path = write_whole(Path(folder)/label/name, data)
     for old in Path(folder).glob(f'*/{name}'):
-        if old!=path: old.unlink()
+        if old!=path:
+            with writing(old): old.unlink()
     return path
 
 # %% ../nbs/11_app.ipynb #20e6d5f6
 _consent = ('Saving keeps **this photo** in `{}` on this machine, without the time and place that a phone adds. The next update learns from it. '
     'You can delete it there. Of photos that you do not save nothing is kept.')
+
+def _sorry(said):
+    "An error for the page, which takes what it is told for HTML"
+    return gr.Error(escape(str(said)), print_exception=False)
 
 def _handing_over(component, preprocess):
     component.preprocess = preprocess
@@ -278,18 +314,18 @@ def _photo_tab(app, clf, feedback):
         return *answered(p, photo), photo, None
     def look_closer(shown, evt:gr.EventData):
         try: photo = sanitize(cut_out(shown, evt.box, clf.limits), roomy)
-        except BadImage as e: raise gr.Error(str(e), print_exception=False) from None
+        except BadImage as e: raise _sorry(e) from None
         return answered(clf.predict(photo), photo, cut=True)
     def look_back(whole): return answered(clf.predict(whole), whole)
     def save(label, shown):
-        if not label: raise gr.Error('Choose what it is first.', print_exception=False)
+        if not label: raise _sorry('Choose what it is first.')
         try: path = save_correction(shown, label, feedback, clf.limits)
-        except WriteError as e: raise gr.Error(str(e), print_exception=False) from None
+        except SneakerError as e: raise _sorry(f'{e} When that is mended, press Save again: the photo is still here.') from None
         return f'Saved in `{path.parent.as_posix()}`. Thank you.'
 
     photo = _handing_over(gr.Image(label='Photo', sources=['upload', 'webcam', 'clipboard'], height=200, elem_id='photo',
         placeholder='Drop a photo of a sneaker here, or click to choose one'), lambda o: o and o.path)
-    answer = gr.HTML(elem_classes='answer', js_on_load=_js, value='')
+    answer = gr.HTML(elem_classes='answer', js_on_load=_js+_drops('#photo'), value='')
     with gr.Column(visible=False) as correction:
         with gr.Accordion('Not right? Say what it is', open=False):
             gr.Markdown(_consent.format(Path(feedback).as_posix()))
@@ -313,11 +349,16 @@ def _row(path, name, p, limits):
     if p.error: return ['', name, 'No answer', None, p.error]
     thumbnail = to_xml(Img(src=_data_url('image/jpeg', sanitize(path, replace(limits, keep_side=72))), alt='', height=48))
     if not p.sure: return [thumbnail, name, 'Not sure', None, f'nearest: {p.name}']
-    return [thumbnail, name, p.name, round(p.confidence, 3), '']
+    return [thumbnail, name, p.name, p.confidence, '']
+
+def _table(rows):
+    "A table that shows probabilities as percentages and sorts them as numbers"
+    shown = [['' if o is None else _percent(o) if isinstance(o, float) else o for o in row] for row in rows]
+    return gr.Dataframe(dict(headers=list(_columns), data=rows, metadata=dict(display_value=shown)), visible=True)
 
 def _summary(names, answers):
     bad,sure = (sum(map(bool, o)) for o in ([p.error for p in answers], [p.sure for p in answers]))
-    said = f'{len(answers)} photos: {sure} sure, {len(answers)-sure-bad} not sure, {bad} could not be used.'
+    said = f'{len(answers)} photo{"s" if len(answers)>1 else ""}: {sure} sure, {len(answers)-sure-bad} not sure, {bad} could not be used.'
     # The byte order mark tells Excel that the file is UTF-8.
     return to_xml(Div(P(said), A('Download as CSV', href=_data_url('text/csv', answers_csv(names, answers).encode('utf-8-sig')), download='sneakers.csv', cls='button'), role='status'))
 
@@ -329,10 +370,10 @@ def _many_tab(app, clf):
             for path,name,p in zip(paths, names, progress.tqdm(clf.predict_many(paths), total=len(paths), desc='Looking at photos', unit='photos')):
                 answers.append(p)
                 rows.append(_row(path, name, p, clf.limits))
-        return _summary(names, answers), gr.Dataframe(rows, visible=True), None, None
+        return _summary(names, answers), _table(rows), None, None
     files = _handing_over(gr.File(label='Photos', file_count='multiple', height=200, elem_id='files'), lambda o: o and o.root)
     folder = _handing_over(gr.UploadButton('Choose a folder', file_count='directory'), lambda o: o and o.root)
-    summary = gr.HTML(elem_id='summary')
+    summary = gr.HTML(elem_id='summary', js_on_load=_drops('#files'))
     table = gr.Dataframe(headers=list(_columns), datatype=list(_columns.values()), visible=False, interactive=False, wrap=True, max_height=600,
         column_widths=[90, 220, 220, 140, 300], show_label=False, elem_id='answers')
     for o in files,folder: o.upload(look, o, [summary, table, files, folder], api_visibility='private', show_progress_on=summary)
@@ -444,44 +485,81 @@ class Guard:
         await self.app(scope, receive, guarded)
 
 # %% ../nbs/11_app.ipynb #d9ea050b
-import signal, sys
+import errno, signal, socket, sys
 
 from gradio.utils import colab_check
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+# %% ../nbs/11_app.ipynb #815db561
+_taken = 'Port {} is taken by another program. Close that, choose another port, or take any that is free: sneaker-app --port 0'
+_forbidden = 'You may not open port {}. Those below 1024 belong to the system, which may keep others to itself too. ' \
+    'Choose another, or take any that is free: sneaker-app --port 0'
+_absent = errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT   # no such address here, or none of its kind
+
+def _why_closed(e, host, port):
+    "A sentence about the error of a system that does not open a port"
+    if e.errno==errno.EADDRINUSE: return _taken.format(port)
+    if e.errno==errno.EACCES: return _forbidden.format(port)
+    if e.errno in _absent: return f'{host} is not an address of this machine. One that always is: 127.0.0.1'
+    return f'Port {port} of {host} cannot be opened ({e.strerror or e}).'
+def _free_port(host, port):
+    "The number of a port that can be opened: `port`, or where that is 0 any that is free; raises `SneakerError`"
+    if not 0<=port<=65535: raise SneakerError(f'There is no port {port}. Ports go from 1 to 65535, and 0 takes any that is free.')
+    try: found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError): raise SneakerError(f'There is no machine called {host!r}. An address that this machine always has: 127.0.0.1') from None
+    errors = []
+    for family,*_,address in found:
+        try:
+            with socket.create_server((address[0], port, *address[2:]), family=family) as s: port = s.getsockname()[1]
+        except OSError as e: errors.append(e)
+    # localhost may have two addresses, and the machine only one of them.
+    if len(errors)<len(found): errors = [e for e in errors if e.errno not in _absent]
+    if errors: raise SneakerError(_why_closed(errors[0], host, port))
+    return port
+
+def _serve(app, host, port, **kw):
+    "Launch `app`; if any port will do, then even where another program is quicker to take the one that was free"
+    for again in port==0,False:
+        number = _free_port(host, port)
+        try:
+            with _this_machine_alone(): return app.launch(server_name=f'[{host}]' if ':' in host else host, server_port=number, **kw)
+        except OSError:
+            if not again: raise SneakerError(_taken.format(number)) from None
+
 # %% ../nbs/11_app.ipynb #5f0a06e3
 def launch(
     model:Path|str|None=None, # Model folder; None takes the bundled one
     settings=None,            # `Settings`; None reads settings.ini
-    port:int|None=None,       # None takes the one in `settings`
+    port:int|None=None,       # 0 takes any that is free; None takes the one in `settings`
     host:str|None=None,       # Address to answer at; None takes the one in `settings`
     open_to_network:bool=False, # May `host` be an address that other machines can reach?
     feedback:Path|str='data/feedback' # Where corrections go
 )->gr.Blocks:                 # Its `close()` ends it
-    "Serve the page, in the background; raises `SneakerError` where the port is taken or `host` is not on this machine"
+    "Serve the page, in the background; raises `SneakerError` where the port cannot be opened or `host` is not on this machine"
     settings = settings or load_settings()
-    host,port = host or settings.app.host,port or settings.app.port
-    if host not in _here:
-        if not open_to_network: raise SneakerError(f'{host} is an address that other machines may reach. If you mean that, add --open-to-network; see what it says then.')
-        print(f'Whoever reaches {host}:{port} can use this page, send it photos and save corrections: there is no password and no encryption.')
+    # Addresses of IPv6 are often written in brackets.
+    host,port = (host or settings.app.host).strip('[]'),settings.app.port if port is None else port
+    if host not in _here and not open_to_network:
+        raise SneakerError(f'{host} is an address that other machines may reach. If you mean that, add --open-to-network; see what it says then.')
     limit = int(settings.limits.max_megabytes*1e6)
     app = build_app(SneakerClassifier.load(model, settings.limits), feedback).queue(max_size=64, default_concurrency_limit=4)
     # Colab shows the page through a server of its own, under a name that cannot be known.
     guard = Middleware(Guard, hosts=() if host not in _here or colab_check() else _here)
     # The machine's own fonts: Gradio's default theme would ask a server of Google's for some.
     theme = gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace'])
-    try: app.launch(server_name=host, server_port=port, share=False, ssr_mode=False, theme=theme, css=_css, max_file_size=limit, height=900,
+    _serve(app, host, port, share=False, ssr_mode=False, theme=theme, css=_css, max_file_size=limit, height=900,
         app_kwargs=dict(middleware=[guard], routes=[Route('/gradio_api/upload', _upload_route(app, limit), methods=['POST'])]),
         run_history=False, enable_monitoring=False, state_session_capacity=256, footer_links=['api'], quiet=True, prevent_thread_lock=True)
-    except OSError: raise SneakerError(f'Port {port} is taken by another program. Close that, or choose another port: sneaker-app --port {port+1}') from None
+    if host not in _here:
+        print(f'Whoever reaches port {app.server_port} of {host} can use this page, send it photos and save corrections: there is no password and no encryption.')
     return app
 
 @call_parse
 @command('Stopped. Corrections that were saved are safe; start again to see the page.')
 def sneaker_app(
     model:str=None, # Model folder; the bundled one if not given
-    port:int=None,  # Port to answer at; the one in settings.ini if not given
+    port:int=None,  # Port to answer at, 0 for any that is free; the one in settings.ini if not given
     host:str=None,  # Address to answer at; the one in settings.ini if not given
     open_to_network:bool=False # May other machines reach the page?
 ):

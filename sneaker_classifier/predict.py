@@ -24,7 +24,7 @@ from fastcore.script import call_parse
 from PIL import Image
 
 from .commands import command
-from .files import SneakerError, printable, reading, sha256_of, usable_cores
+from .files import SneakerError, printable, reading, sha256_of, usable_cores, write_whole
 from .images import BadImage, fit_square, open_image, subject_box
 from .settings import Limits, SneakerClass, is_label, load_settings, nearest
 
@@ -34,7 +34,7 @@ from contextlib import closing
 from dataclasses import asdict
 from itertools import chain, takewhile, tee
 
-from .images import looks_like_picture, write_whole
+from .images import looks_like_picture
 
 # %% ../nbs/09_predict.ipynb #1572d69e
 @dataclass(frozen=True)

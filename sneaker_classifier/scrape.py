@@ -10,7 +10,7 @@ __all__ = ['ImageResult', 'search_images', 'Refused', 'check_url', 'is_public', 
            'sneaker_scrape']
 
 # %% ../nbs/03_scrape.ipynb #77bf7680
-import errno, io, ipaddress, json, math, os, random, re, socket
+import errno, io, ipaddress, json, math, os, random, re, socket, ssl
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -37,7 +37,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .commands import command
-from .files import SneakerError, WriteError, one_at_a_time, sha256_of, usable_cores, write_whole, writing
+from .files import SneakerError, one_at_a_time, sha256_of, usable_cores, write_whole, writing
 from .images import BadImage, looks_like_picture, open_image, picture_header
 from .settings import Limits, Scrape, Settings, is_label, load_settings, nearest
 
@@ -117,11 +117,15 @@ def check_url(
     ports:tuple=(80, 443)  # Ports that may be asked
 )->httpx.URL:              # The address, taken apart by the same code that will use it
     "Check what can be seen in the text of an address; raises `Refused`"
-    try: url = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError, ValueError): raise Refused('it is not a web address') from None
-    if url.scheme not in ('http', 'https') or not url.host: raise Refused('it does not start with http:// or https:// and the name of a host')
+    try:
+        url = httpx.URL(url)
+        # httpx decodes a name that starts with xn-- only when it is read. The last step is what a lookup would begin with.
+        host,port = url.host,url.port
+        url.raw_host.decode().encode('idna')
+    except (httpx.InvalidURL, TypeError, ValueError): raise Refused('it is not a proper web address') from None
+    if url.scheme not in ('http', 'https') or not host: raise Refused('it does not start with http:// or https:// and the name of a host')
     if url.userinfo: raise Refused('it holds a user name or a password')
-    port = url.port or dict(http=80, https=443)[url.scheme]
+    if port is None: port = dict(http=80, https=443)[url.scheme]
     if port not in ports: raise Refused(f'port {port} is not among those allowed')
     return url
 
@@ -224,12 +228,19 @@ def _retry_after(response):
     try: return max(0, (parsedate_to_datetime(text)-datetime.now(timezone.utc)).total_seconds())
     except (TypeError, ValueError): return 0
 
+# Those of the registry of HTTP content codings. Some servers write other words there, such as none or utf-8, and mean nothing by them.
+_packings = set('aes128gcm br compress dcb dcz deflate exi gzip pack200-gzip x-compress x-gzip zstd'.split())
+
+def _is_packed(response):
+    words = response.headers.get('content-encoding', '').lower().split(',')
+    return not _packings.isdisjoint(o.strip() for o in words)
+
 def _check_answer(response, limit):
     code = response.status_code
     said = f'the server answers {code} {httpx.codes.get_reason_phrase(code)}'.strip()
     if code in (408, 425, 429) or code>=500: raise Failed(said, wait=_retry_after(response))
     if code!=200: raise Refused(said)
-    if response.headers.get('content-encoding', 'identity')!='identity': raise Refused('the server sends it packed, which nobody asked for')
+    if _is_packed(response): raise Refused('the server sends it packed, which nobody asked for')
     length = response.headers.get('content-length', '')
     if length.isdecimal() and int(length)>limit: raise Refused(f'the file is larger than {limit/1e6:g} MB')
 
@@ -238,18 +249,19 @@ async def _receive(response, limit):
     body,size,known = SpooledTemporaryFile(max_size=2**20),0,False
     try:
         async for chunk in response.aiter_raw():
-            body.write(chunk)
             size += len(chunk)
             if size>limit: raise Refused(f'the file is larger than {limit/1e6:g} MB')
-            if not known and size>=16:
-                body.seek(0)
-                if not looks_like_picture(body.read(16)): break
-                body.seek(0, os.SEEK_END)
-                known = True
+            with writing('A temporary file'):
+                body.write(chunk)
+                if not known and size>=16:
+                    body.seek(0)
+                    if not looks_like_picture(body.read(16)): break
+                    body.seek(0, os.SEEK_END)
+                    known = True
+        with writing('A temporary file'): body.seek(0)
     except BaseException:
         body.close()
         raise
-    body.seek(0)
     return body
 
 # %% ../nbs/03_scrape.ipynb #ba508e6d
@@ -306,8 +318,9 @@ async def _follow(self:Downloader, url, take):
     except httpcore.TimeoutException: raise Failed(f'the server sent nothing for {s.read_timeout:g} s') from None
     except TimeoutError: raise Failed(f'the file took longer than {s.file_timeout:g} s') from None
     except httpcore.ConnectError: raise Failed('the host cannot be reached') from None
-    except (httpcore.NetworkError, httpcore.ProtocolError): raise Failed('the connection broke off', wait=0) from None
-    except (httpx.RemoteProtocolError, httpx.InvalidURL): raise Refused('it redirects to what is not a web address') from None
+    # An encrypted connection that is garbled half way comes through httpcore as it is.
+    except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError): raise Failed('the connection broke off', wait=0) from None
+    except (httpx.RemoteProtocolError, httpx.InvalidURL, UnicodeError): raise Refused('it redirects to what is not a proper web address') from None
     raise Refused('there are more than 5 redirects')
 
 @patch
@@ -412,11 +425,12 @@ class _Run:
             file,status = self.diary.files.get(sha),'doubled'
             if not file:
                 file,status = f'{self.report.label}/{sha}.{ext}','new'
-                await run_sync(write_whole, self.diary.path.parent/file, data, limiter=self.writers)
+                path = self.diary.path.parent/file
+                await run_sync(write_whole, path, data, limiter=self.writers)
             self._note(result, status, None, sha256=sha, file=file, bytes=len(data))
 
     def _note(self, result, status, reason, **kept):
-        self.diary.add(result.url, status, query=result.query, label=self.report.label, reason=reason, **kept)
+        with writing(self.diary.path): self.diary.add(result.url, status, query=result.query, label=self.report.label, reason=reason, **kept)
         if reason is None: setattr(self.report, status, getattr(self.report, status)+1)
         # Pictures that are too large in a hundred different ways are one reason.
         else: getattr(self.report, status)[re.sub(r'[\d,]+ × [\d,]+', '… × …', reason)] += 1
@@ -427,6 +441,9 @@ class _Run:
         try: await self.downloader.fetch(result.url, partial(self._keep, result))
         except (Refused, BadImage) as e: self._note(result, 'refused', e.reason)
         except Failed as e: self._note(result, 'failed', e.reason)
+        except SneakerError: raise   # our own disk
+        # Whatever a stranger sends, and whatever a library makes of it, must not end the run of the others.
+        except Exception as e: self._note(result, 'failed', f'something unforeseen happened ({repr(e)[:200]})')
         finally: self.under_way.release()
 
     async def all(self, results):
@@ -458,8 +475,9 @@ async def _download(results, diary, report, bar, scrape, limits, allow_networks)
         try:
             with _memory_kept_for_pictures(): await _Run(downloader, diary, report, bar).all(results)
         except ExceptionGroup as group:
-            if not (wrong := group.subgroup((OSError, WriteError))): raise
-            raise SneakerError(f'Downloading stopped, for a file cannot be written: {str(wrong.exceptions[0]).rstrip(".")}. What has a line in {diary.path} is safe; start again to go on.') from None
+            ours = group.subgroup(SneakerError)
+            if not ours: raise
+            raise SneakerError(f'Downloading stopped. {str(ours.exceptions[0]).rstrip(".")}. What has a line in {diary.path} is safe; start again to go on.') from None
 
 def download_images(
     results,                       # `ImageResult`s, a list or any iterable
@@ -479,7 +497,8 @@ def download_images(
             # A thread of its own, since Jupyter has an event loop already and a thread cannot have two
             with tqdm(total=total, desc=f'Downloading {label}', unit='picture') as bar, start_blocking_portal() as portal:
                 portal.call(_download, results, diary, report, bar, replace(settings.scrape, workers=workers), settings.limits, allow_networks)
-        finally: diary.close()
+        finally:
+            with writing(diary.path): diary.close()
     report.asked = report.found
     return report
 

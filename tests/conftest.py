@@ -1,5 +1,7 @@
 "Drawn photos, and a small model trained on them by the command that people use"
-import os, subprocess, sys
+import os, shutil, subprocess, sys
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,38 @@ import pytest
 from sneaker_classifier.samples import make_samples
 
 root = Path(__file__).resolve().parent.parent
+
+# The tests talk to this machine alone, which no proxy leads to.
+os.environ['no_proxy'] = '*'
+
+
+def absent(what):
+    "Skip a test for want of `what`; where the variable CI is set, nothing may be wanting"
+    if os.environ.get('CI'): pytest.fail(f'{what} is not on this machine')
+    pytest.skip(f'{what} is not on this machine', allow_module_level=True)
+
+def needs(module):
+    "A module that not every machine has"
+    try: return import_module(module)
+    except ImportError as e: absent(f'{module} ({e})')
+
+
+@pytest.fixture(scope='module')
+def browser():
+    "Chromium, Chrome or Edge: from the system, or from `playwright install chromium`"
+    api = needs('playwright.sync_api')
+    flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+        '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
+    found = map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))
+    ways = [*(dict(executable_path=o) for o in found if o), {}, dict(channel='chrome'), dict(channel='msedge')]
+    with api.sync_playwright() as p:
+        for way in ways:
+            with suppress(api.Error):
+                browser = p.chromium.launch(**way, args=flags)
+                break
+        else: absent('Chromium')
+        yield browser
+        browser.close()
 
 
 def command(name, *args, cwd=root, ok=True):

@@ -102,6 +102,9 @@ class LocalWeb:
         if kind=='slow': await asyncio.sleep(self.slow)
         if kind=='busy' and self.asked[path]==1: return 429, {'Retry-After':'1'}, b''
         if kind in ('good', 'slow', 'busy'): return 200, {}, picture
+        # Headers of one's choice: /says/7?Content-Encoding=none
+        if kind=='says': return 200, {k:v[0] for k,v in parse_qs(urlsplit(path).query, keep_blank_values=True).items()}, picture
+        if kind=='digits': return 200, {}, picture, '9'*5000   # more than Python makes a number of
         if kind=='loop': return 302, {'Location':f'/loop/{rest}'}, b''
         if kind=='to': return 302, {'Location':parse_qs(urlsplit(path).query)['url'][0]}, b''
         if kind=='endless': return 200, {}, picture, unknown, 0.05, 2**16

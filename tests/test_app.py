@@ -1,5 +1,5 @@
 "The app as programs and other pages meet it: its endpoints, its guard, what it keeps and what it does not"
-import io, json, os, shutil, socket, subprocess, sys, time
+import errno, io, json, os, re, shutil, socket, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,10 +10,11 @@ from conftest import command, root
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from sneaker_classifier import Prediction, SneakerClassifier
-from sneaker_classifier.app import _upload_folder, answer_html, answers_csv, known_html, launch, save_correction
+from sneaker_classifier import Prediction, SneakerClassifier, app as app_module
+from sneaker_classifier.app import _free_port, _upload_folder, answer_html, answers_csv, known_html, launch, save_correction
 from sneaker_classifier.images import sanitize
 from sneaker_classifier.samples import draw_shoe
+from sneaker_classifier.settings import SneakerError
 
 
 def free_port():
@@ -121,6 +122,31 @@ def test_corrections(tmp_path):
     assert save_correction(photo.getvalue(), 'other', tmp_path).parent.name=='other' and not first.exists()
 
 
+def disk_error(number): return OSError(number, os.strerror(number))
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EIO])
+def test_a_correction_that_cannot_be_saved(tmp_path, monkeypatch, number):
+    def refuse(*args): raise disk_error(number)
+    monkeypatch.setattr(app_module, 'write_whole', refuse)
+    with pytest.raises(SneakerError, match='puma_suede.* cannot be written'): save_correction(sanitize(draw_shoe('puma_suede', size=100)), 'puma_suede', tmp_path)
+
+@pytest.mark.parametrize('folder', ['file', 'file/feedback', 'x'*300, 'labels'])
+def test_a_folder_that_is_none(tmp_path, folder):
+    (tmp_path/'labels').mkdir()
+    for o in 'file', 'labels/puma_suede': (tmp_path/o).write_text('mine')
+    with pytest.raises(SneakerError, match='puma_suede.* cannot be written'): save_correction(sanitize(draw_shoe('puma_suede', size=100)), 'puma_suede', tmp_path/folder)
+    assert sorted(o.name for o in tmp_path.rglob('*'))==['file', 'labels', 'puma_suede']
+
+
+def test_an_upload_that_the_disk_does_not_take(app, monkeypatch):
+    async def full(request, folder, *args, **kw):
+        Path(folder).mkdir(parents=True)
+        raise disk_error(errno.ENOSPC)
+    monkeypatch.setattr(app_module, 'upload_fn', full)
+    r = httpx.post(f'{app.local_url}gradio_api/upload', files=dict(files=('x.jpg', b'x')))
+    assert r.status_code==507 and 'cannot be written' in r.text and not any(Path(_upload_folder().name).iterdir())
+
+
 def test_spreadsheets_get_no_formulas():
     names = ['=1+1.jpg', '+1.jpg', '-1.jpg', '@x.jpg', 'a,"b".jpg', 'é.jpg']
     lines = answers_csv(names, [Prediction(error='no')]*len(names)).splitlines()[1:]
@@ -149,14 +175,101 @@ def test_other_machines_need_a_flag():
     assert '--open-to-network' in command('app', '--host', '0.0.0.0', ok=False).stderr
 
 
+def started(start, folder, **env):
+    "A page in a process of its own, and the address that it says it has"
+    env = {**os.environ, 'PYTHONIOENCODING':'utf-8', 'TMPDIR':str(folder), 'TEMP':str(folder), **env}
+    env = {k:v for k,v in env.items() if v is not None}
+    run = subprocess.Popen([*map(str, start)], cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding='utf-8')
+    said = run.stdout.readline()
+    url = re.match(r'Open (http://[^ ]+:\d+/) in a browser', said)
+    if url: return run, url[1]
+    run.kill()
+    raise AssertionError(said+run.communicate()[0])
+
+
+nowhere = 'http://127.0.0.1:9'
+proxies = [dict(HTTP_PROXY=nowhere, HTTPS_PROXY=nowhere, NO_PROXY='.corp.example'), dict(ALL_PROXY='socks5://127.0.0.1:9', http_proxy=nowhere, no_proxy='.corp.example'),
+    dict(all_proxy='socks5h://127.0.0.1:9', https_proxy='gopher://x'), dict(http_proxy=':::', HTTPS_PROXY='garbage', SSL_CERT_FILE='/no/such/file', SSL_CERT_DIR='/no/such')]
+
+@pytest.mark.parametrize('env', proxies, ids=lambda o: ' '.join(o))
+def test_starts_behind_any_proxy(tmp_path, env):
+    run,url = started([Path(sys.executable).with_name('sneaker-app'), '--port', 0], tmp_path, **{'no_proxy':None, **env})
+    try: assert httpx.get(url, trust_env=False).status_code==200
+    finally: run.terminate()
+    assert 'Traceback' not in run.communicate(timeout=60)[0]
+
+
+def test_the_environment_stays_as_it_was(monkeypatch):
+    for k,v in {**proxies[1], **proxies[3]}.items(): monkeypatch.setenv(k, v)
+    before = dict(os.environ)
+    launch(port=0).close()
+    assert {k:os.environ.get(k) for k in before}==before
+
+
+# Ports
+
+def port_error(host='127.0.0.1', port=0):
+    with pytest.raises(SneakerError) as e: _free_port(host, port)
+    return str(e.value)
+
+@pytest.mark.parametrize('port', [-1, 65536, 99999, 10**20])
+def test_ports_that_do_not_exist(port): assert f'There is no port {port}.' in port_error(port=port)
+
+def test_a_port_that_is_taken():
+    with socket.create_server(('127.0.0.1', 0)) as other:
+        port = other.getsockname()[1]
+        assert f'Port {port} is taken by another program' in port_error(port=port) and 'is taken' in port_error('localhost', port)
+        with pytest.raises(SneakerError, match=f'Port {port} is taken'): launch(port=port)
+
+@pytest.mark.parametrize('host,words', [('192.0.2.1', 'not an address of this machine'), ('no-such-machine.invalid', 'no machine called'), ('a..b', 'no machine called'), ('x'*70, 'no machine called'), ('1.2.3.4.5', 'no machine called')])
+def test_hosts_that_are_not_ours(host, words): assert words in port_error(host) and host in port_error(host)
+
+@pytest.mark.parametrize('number,words', [(errno.EACCES, 'You may not open port 80.'), (errno.EADDRINUSE, 'Port 80 is taken'), (errno.EADDRNOTAVAIL, 'not an address'),
+    (errno.EAFNOSUPPORT, 'not an address'), (errno.EMFILE, 'cannot be opened')])
+def test_what_the_system_says_of_a_port(monkeypatch, number, words):
+    def refuse(*args, **kw): raise disk_error(number)
+    monkeypatch.setattr(socket, 'create_server', refuse)
+    assert words in port_error(port=80)
+
+def test_a_machine_without_the_second_address_of_localhost(monkeypatch):
+    create = socket.create_server
+    def only_ipv4(address, family):
+        if family!=socket.AF_INET: raise disk_error(errno.EADDRNOTAVAIL)
+        return create(address, family=family)
+    monkeypatch.setattr(socket, 'create_server', only_ipv4)
+    monkeypatch.setattr(socket, 'getaddrinfo', lambda *args, **kw: [(socket.AF_INET6, 1, 6, '', ('::1', 0, 0, 0)), (socket.AF_INET, 1, 6, '', ('127.0.0.1', 0))])
+    assert _free_port('localhost', 0)>0
+
+def test_a_free_port_that_another_takes_meanwhile(monkeypatch):
+    serve,tried = app_module.gr.Blocks.launch,[]
+    def taken_at_first(self, *args, **kw):
+        tried.append(kw['server_port'])
+        if len(tried)==1: raise OSError('Cannot find empty port')
+        return serve(self, *args, **kw)
+    monkeypatch.setattr(app_module.gr.Blocks, 'launch', taken_at_first)
+    app = launch(port=0)
+    assert httpx.get(app.local_url).status_code==200 and app.server_port==tried[1]
+    app.close()
+    tried.clear()
+    with pytest.raises(SneakerError, match='is taken'): launch(port=free_port())
+
+@pytest.mark.parametrize('host', ['::1', '[::1]', 'localhost'])
+def test_other_names_of_this_machine(host):
+    try: app = launch(host=host, port=0)
+    except SneakerError as e: assert ':' in host and 'not an address of this machine' in str(e)   # a machine without IPv6
+    else:
+        assert httpx.get(app.local_url).status_code==200 and app.local_url.split(':')[1] in ('//[', '//localhost')
+        app.close()
+
+def test_a_command_says_it_in_one_line():
+    for port in '99999', '-1': assert len(command('app', '--port', port, ok=False).stderr.splitlines())==1
+
+
 @pytest.mark.parametrize('start', [[sys.executable, root/'app.py'], [Path(sys.executable).with_name('sneaker-app')]])
 def test_commands_answer_and_clean_up(start, tmp_path):
     port = free_port()
-    env = dict(os.environ, PYTHONIOENCODING='utf-8', TMPDIR=str(tmp_path), TEMP=str(tmp_path))
-    run = subprocess.Popen([*map(str, start), '--port', str(port)], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding='utf-8')
-    try:
-        assert f'http://127.0.0.1:{port}' in run.stdout.readline()
-        assert httpx.get(f'http://127.0.0.1:{port}/').status_code==200
+    run,url = started([*start, '--port', port], tmp_path)
+    try: assert url==f'http://127.0.0.1:{port}/' and httpx.get(url).status_code==200
     finally: run.terminate()
     said = run.communicate(timeout=60)[0]
     assert 'Traceback' not in said

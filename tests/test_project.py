@@ -3,7 +3,7 @@ import shutil, subprocess, sys
 from pathlib import Path
 
 import pytest
-from conftest import root
+from conftest import needs, root
 
 notebooks = sorted((root/'nbs').glob('*.ipynb'))
 
@@ -30,6 +30,16 @@ def test_readme_is_in_step(monkeypatch):
     sys.path.insert(0, str(root))
     from docs import readme
     assert readme()==(root/'README.md').read_text(encoding='utf-8')
+
+
+def test_nothing_is_skipped_in_ci(monkeypatch):
+    monkeypatch.delenv('CI', raising=False)
+    with pytest.raises(pytest.skip.Exception, match='no_such_module'): needs('no_such_module')
+    monkeypatch.setenv('CI', 'true')
+    with pytest.raises(pytest.fail.Exception, match='no_such_module'): needs('no_such_module')
+    # There is one way to skip a test for want of something, in conftest.py.
+    words = 'importor'+'skip', 'pytest.'+'skip('
+    assert [f.name for f in (root/'tests').glob('test_*.py') if any(o in f.read_text(encoding='utf-8') for o in words)]==[]
 
 
 def test_ci_runs_the_command_of_the_readme():

@@ -1,4 +1,4 @@
-"The review page: in Python, and in a real JupyterLab and Notebook in a real browser, where there is one"
+"The review page: in Python, and in a real JupyterLab and Notebook in a real browser"
 import os, socket, subprocess, sys, time
 import urllib.request
 from contextlib import suppress
@@ -6,10 +6,10 @@ from contextlib import suppress
 import nbformat
 import pandas as pd
 import pytest
+from conftest import needs
 
 from sneaker_classifier.clean import _suspect_columns, clean_images, review
 from sneaker_classifier.samples import make_samples
-from test_browser import chromium, flags
 
 labels = ['adidas_superstar', 'puma_suede']
 
@@ -97,7 +97,7 @@ def test_names_are_escaped(clean):
 @pytest.fixture(params=['jupyterlab', 'notebook'])
 def notebook(request, clean, tmp_path):
     "JupyterLab or Notebook with a notebook that shows the page: its address"
-    pytest.importorskip(request.param, reason=f'{request.param} is not installed')
+    needs(request.param)
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("from sneaker_classifier.clean import review\nreview('clean')")],
         metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')))
     (tmp_path/'review.ipynb').write_text(nbformat.writes(nb), encoding='utf-8')
@@ -117,10 +117,9 @@ def notebook(request, clean, tmp_path):
     server.wait(20)
 
 
-@pytest.mark.skipif(not chromium, reason='no Chromium on this machine')
-def test_in_a_browser(notebook, clean, tmp_path):
+def test_in_a_browser(browser, notebook, clean, tmp_path):
     "Click, type, move, undo, reload: what was decided is still there"
-    sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
+    from playwright.sync_api import TimeoutError
 
     def run_cell(page):
         page.wait_for_selector('.jp-Notebook .jp-CodeCell', timeout=90_000)
@@ -129,7 +128,7 @@ def test_in_a_browser(notebook, clean, tmp_path):
         for _ in range(8):
             page.click('.jp-Notebook .jp-CodeCell .cm-content')
             page.keyboard.press('Shift+Enter')
-            with suppress(sync_api.TimeoutError):
+            with suppress(TimeoutError):
                 page.wait_for_selector('button:has-text("Keep (k)")', timeout=20_000)
                 break
         page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]', timeout=90_000, state='attached')
@@ -144,27 +143,25 @@ def test_in_a_browser(notebook, clean, tmp_path):
             time.sleep(.1)
         raise AssertionError(f'{state(clean)[0]} instead of {n} decisions')
 
-    with sync_api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium, args=flags)
-        page = browser.new_page(viewport=dict(width=1280, height=900))
-        page.goto(notebook)
-        run_cell(page)
-        page.wait_for_function("document.querySelector('.jp-OutputArea img')?.naturalWidth>0")
-        page.click('button:has-text("Drop (d)")')
-        assert told(1)[-1][1]=='drop'
-        page.click('button:has-text("Move to")')
-        assert told(2)[-1]==('puma_suede/0000.jpg', 'move', 'adidas_superstar')
-        field = page.locator('.jp-OutputArea input[type=text]').first
-        field.click()
-        page.keyboard.type('kd', delay=150)
-        assert [o[1] for o in told(4)]==['drop', 'move', 'keep', 'drop']
-        page.click('button:has-text("Undo (u)")')
-        told(3)
-        page.screenshot(path=os.environ.get('REVIEW_SCREENSHOT', tmp_path/'review.png'))
-        page.reload()
-        run_cell(page)
-        page.wait_for_selector('text=5 to look at')
-        assert [o[1] for o in told(3)]==['drop', 'move', 'keep']
-        page.click('button:has-text("Undo (u)")')
-        told(2)
-        browser.close()
+    page = browser.new_page(viewport=dict(width=1280, height=900))
+    page.goto(notebook)
+    run_cell(page)
+    page.wait_for_function("document.querySelector('.jp-OutputArea img')?.naturalWidth>0")
+    page.click('button:has-text("Drop (d)")')
+    assert told(1)[-1][1]=='drop'
+    page.click('button:has-text("Move to")')
+    assert told(2)[-1]==('puma_suede/0000.jpg', 'move', 'adidas_superstar')
+    field = page.locator('.jp-OutputArea input[type=text]').first
+    field.click()
+    page.keyboard.type('kd', delay=150)
+    assert [o[1] for o in told(4)]==['drop', 'move', 'keep', 'drop']
+    page.click('button:has-text("Undo (u)")')
+    told(3)
+    page.screenshot(path=os.environ.get('REVIEW_SCREENSHOT', tmp_path/'review.png'))
+    page.reload()
+    run_cell(page)
+    page.wait_for_selector('text=5 to look at')
+    assert [o[1] for o in told(3)]==['drop', 'move', 'keep']
+    page.click('button:has-text("Undo (u)")')
+    told(2)
+    page.close()

@@ -1,5 +1,5 @@
 "Scraping: searches that are refused, servers that misbehave, addresses that point inwards, and runs that are killed"
-import asyncio, hashlib, json, random, socket, subprocess, sys, threading, time, tracemalloc
+import asyncio, hashlib, json, random, socket, ssl, subprocess, sys, threading, time, tracemalloc
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -107,12 +107,19 @@ def test_offline_is_said_at_once(monkeypatch, tmp_path):
 # Addresses that try to get in
 
 # Some systems take these for addresses or know them by name, and others do not.
-oddly_written = ['http://2130706433', 'http://0x7f.1', 'http://0177.0.0.1', 'http://127.1', 'http://0', 'http://localhost', 'http://localhost.', 'http://１２７.０.０.１']
+oddly_written = ['http://2130706433', 'http://0x7f.1', 'http://0177.0.0.1', 'http://127.1', 'http://0', 'http://localhost', 'http://localhost.', 'http://１２７.０.０.１',
+    'http://127.0.0.1.', 'http://%', 'http://a.xn--a/x', 'http://a b', 'http://-.example', 'http://*.example', f'http://{"a."*200}example', 'http://[fe80::1%25eth0]']
 inwards = ['http://127.0.0.1', 'http://[::1]', 'http://[::ffff:10.0.0.1]', 'http://169.254.169.254', 'http://10.0.0.1', 'http://172.16.0.1', 'http://192.168.1.1', 'http://100.64.0.1', 'http://224.0.0.1',
     'http://240.0.0.1', 'http://255.255.255.255', 'http://[fd00::1]', 'http://[fe80::1]', 'http://[2002:7f00:1::]', 'http://[64:ff9b::7f00:1]', 'http://[::7f00:1]',
     'http://[ff02::1]', 'http://[2001:db8::1]', 'http://[2001:0:7f00:1::]']
 malformed = ['http://google.com@127.0.0.1', 'http://user:word@1.1.1.1', 'http://1.1.1.1:22', 'file:///etc/passwd', 'ftp://1.1.1.1/x', 'gopher://1.1.1.1', 'data:image/png;base64,AA',
     '//1.1.1.1/x', 'http://', 'http:///x', 'http://1.1.1.1:99999', 'http://[::1', 'javascript:alert(1)', '', 'http://a\nb', 'x'*100_000]
+# Names and addresses that no library takes, or that one takes at first and chokes on later
+odd = ['http://☃.example/', 'http://💩.la/x.jpg', 'http://xn--a.example/', 'http://xn--zzzzzz.example', 'http://xn--ls8h.la/', 'http://XN--LS8H.la/', 'http://xn--/', 'http://xn---/',
+    f'http://{"a"*64}.example/', f'http://example.{"a"*64}/', 'http://a..b/', 'http://.example/', 'http://example..', 'http://.', 'http://[::1]x/', 'http://[v1.a]/',
+    'http://a.example:0/', 'http://a.example:-1/', 'http://a.example:x/', 'http://xn--a.example@10.0.0.1/']
+unsendable = ['http://a\0b/', 'http://a\tb/', 'http://a.example/\x1b', 'http://\ud800.example/', 'http://a.example/\ud800', 'http://a.example?\udcff', f'http://a.example/{"x"*70_000}']
+no_text = [None, 5, b'http://a.example/', {}.keys()]
 
 
 class Connections(sc.httpcore.AnyIOBackend):
@@ -131,18 +138,27 @@ def connections(monkeypatch):
 
 
 def test_no_connection_is_made_inwards(tmp_path, connections):
-    found = [sc.ImageResult(o, 'shoe') for o in inwards+malformed+oddly_written]
+    found = [sc.ImageResult(o, 'shoe') for o in inwards+malformed+odd+unsendable+oddly_written]
     sc.download_images(found, tmp_path, 'shoe', settings=load_settings(root/'settings.ini'))
     lines = {o['url']:o for o in diary(tmp_path)}
-    assert {o:lines[o]['status'] for o in inwards+malformed if lines[o]['status']!='refused'}=={}
+    assert {o:lines[o]['status'] for o in inwards+malformed+odd+unsendable if lines[o]['status']!='refused'}=={}
     assert {lines[o]['status'] for o in oddly_written}<={'refused', 'failed'}
     assert connections==[]
+
+
+@pytest.mark.parametrize('url', [*odd, *unsendable, *no_text], ids=repr)
+def test_odd_addresses_are_refused(url):
+    with pytest.raises(sc.Refused): sc.check_url(url)
+
+
+@pytest.mark.parametrize('url', ['http://a.example', 'HTTPS://A.example./x', 'http://faß.de/', 'http://xn--fa-hia.de/', 'http://a_b.example/', 'http://a.example/%', 'http://a.example:80/x y', 'http://a。example/'])
+def test_unusual_addresses_are_taken(url): assert sc.check_url(url).scheme in ('http', 'https')
 
 
 def test_no_redirect_leads_inwards(tmp_path):
     with LocalWeb() as web, LocalWeb(hosts=('127.0.0.2' if sys.platform=='linux' else '127.0.0.1',)) as secret:
         # 127.0.0.1 itself is allowed by this very call.
-        targets = [*inwards[1:], *malformed[:6], f'http://127.0.0.2:{secret.port}/']
+        targets = [*inwards[1:], *malformed[:7], *odd, 'http://[::1', 'javascript:alert(1)', 'about:blank', f'http://127.0.0.2:{secret.port}/']
         sc.download_images(results(web, [f'/to/?url={quote(o)}' for o in targets]), tmp_path, 'shoe',
             settings=quick(web, ports=(80, 443, web.port, secret.port)), allow_networks=('127.0.0.1/32',))
     lines = diary(tmp_path)
@@ -181,6 +197,42 @@ def test_hostile_answers_are_refused_with_a_reason(tmp_path):
     assert (report.new, report.doubled)==(2, 1) and took<12
     assert web.asked['/busy/1']==2 and web.asked['/down/0']==4 and web.asked['/loop/0']==6
     assert not [o for o in tmp_path.rglob('*') if o.name.endswith('.part')]
+
+
+@pytest.mark.parametrize('words', ['identity', 'Identity', '', ' ', 'identity, identity', ',', 'none', 'None', 'binary', 'utf-8', '8bit', 'image/jpeg'])
+def test_words_that_pack_nothing(tmp_path, words):
+    with LocalWeb(pictures(1)) as web: assert download(web, [f'/says/0?Content-Encoding={quote(words)}'], tmp_path)[0].new==1
+
+
+@pytest.mark.parametrize('words', ['gzip', 'GZIP', 'x-gzip', 'deflate', 'br', 'Br', 'zstd', 'compress', 'identity, gzip', 'gzip,identity', ' gzip '])
+def test_words_that_pack(tmp_path, words):
+    with LocalWeb(pictures(1)) as web: assert list(download(web, [f'/says/0?Content-Encoding={quote(words)}'], tmp_path)[0].refused)==['the server sends it packed, which nobody asked for']
+
+
+def test_one_odd_address_leaves_the_others_as_they_are(tmp_path, monkeypatch):
+    troubles = [ssl.SSLError(1, 'bad record mac'), OSError(101, 'Network is unreachable'), KeyError('\x1b[2J'), RuntimeError(), RecursionError(), MemoryError(), UnicodeError('label too long'),
+        LookupError('\ud800'), ExceptionGroup('two', [ValueError(), OSError()])]
+    ask,paths = sc.Downloader._ask,[f'/good/{10+i}' for i in range(len(troubles))]
+    async def asked(self, url, *args):
+        if url.path in paths: raise troubles[paths.index(url.path)]
+        return await ask(self, url, *args)
+    monkeypatch.setattr(sc.Downloader, '_ask', asked)
+    monkeypatch.setattr(sc, '_backoff', ())
+    with LocalWeb(pictures(20)) as web:
+        all_paths = ['/good/0', *odd, *unsendable, *paths, '/digits/5', '/good/1']
+        report,lines = download(web, all_paths, tmp_path)
+        assert (report.new, report.found, report.refused.total(), report.failed.total())==(2, len(all_paths), len(odd)+len(unsendable)+1, len(troubles))
+        assert 'KeyError' in lines[paths[2]]['reason'] and all(str(o['reason']).isprintable() for o in lines.values())
+        assert download(web, all_paths, tmp_path)[0].known==len(all_paths) and len(diary(tmp_path))==len(all_paths)
+
+
+def test_a_stop_is_no_trouble_of_an_address(tmp_path, monkeypatch):
+    class Stop(BaseException): pass
+    async def asked(*args): raise Stop
+    monkeypatch.setattr(sc.Downloader, '_ask', asked)
+    with LocalWeb(pictures(1)) as web, pytest.raises(BaseException) as e: download(web, ['/good/0'], tmp_path)
+    assert isinstance(e.value, Stop) or e.value.subgroup(Stop)
+    assert diary(tmp_path)==[]
 
 
 def test_user_agent_names_the_project(tmp_path):
@@ -285,6 +337,33 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
         with pytest.raises(SneakerError, match='No space left'): download(web, [f'/good/{i}' for i in range(5)], tmp_path)
         monkeypatch.undo()
         assert download(web, [f'/good/{i}' for i in range(5)], tmp_path)[0].new==5
+
+
+def no_room(*args, **kw): raise OSError(28, 'No space left on device')
+
+
+class FullDisk:
+    "A temporary file that cannot be written"
+    write,close = no_room,lambda self: None
+    def __init__(self, **kw): pass
+
+
+@pytest.mark.parametrize('owner,name,value', [(sc, 'SpooledTemporaryFile', FullDisk), (sc.Diary, 'add', no_room)])
+def test_a_full_disk_anywhere_is_one_line(tmp_path, monkeypatch, owner, name, value):
+    monkeypatch.setattr(owner, name, value)
+    with LocalWeb(pictures(5)) as web:
+        with pytest.raises(SneakerError, match='cannot be written'): download(web, [f'/good/{i}' for i in range(5)], tmp_path)
+        monkeypatch.undo()
+        assert download(web, [f'/good/{i}' for i in range(5)], tmp_path)[0].new==5
+
+
+@pytest.mark.parametrize('file', ['raw', 'raw/shoe', 'raw/downloads.jsonl/x'])
+def test_what_stands_in_the_way_is_one_line(tmp_path, file):
+    "A file where a folder should be, and the other way round"
+    (tmp_path/file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path/file).write_text('mine')
+    with LocalWeb(pictures(1)) as web, pytest.raises(SneakerError, match='raw'): download(web, ['/good/0'], tmp_path/'raw')
+    assert (tmp_path/file).read_text()=='mine'
 
 
 child = '''

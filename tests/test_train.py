@@ -5,8 +5,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+from conftest import needs
 
-pytest.importorskip('fastai')
+needs('fastai')
 from sneaker_classifier.data import Backdrop, OpenSquare, labelled_items, learned_by, open_all, picture_id, sneaker_dls, split_items # first: it silences a warning of torch's
 import numpy as np
 import timm
