@@ -9,11 +9,13 @@ __all__ = ['Prediction', 'softmax', 'likely', 'ModelError', 'SneakerClassifier',
            'sneaker_predict']
 
 # %% ../nbs/09_predict.ipynb #2110e708
-import json, os, sys
+import csv, io, json, os, stat, sys
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import chain, takewhile, tee
 from pathlib import Path
 from typing import Annotated
 
@@ -25,16 +27,8 @@ from PIL import Image
 
 from .commands import command
 from .files import SneakerError, printable, reading, sha256_of, usable_cores, write_whole
-from .images import BadImage, fit_square, open_image, subject_box
+from .images import BadImage, fit_square, looks_like_picture, open_image, subject_box
 from .settings import Limits, SneakerClass, is_label, load_settings, nearest
-
-# %% ../nbs/09_predict.ipynb #da0a5a23
-import csv, io, os, stat
-from contextlib import closing
-from dataclasses import asdict
-from itertools import chain, takewhile, tee
-
-from .images import looks_like_picture
 
 # %% ../nbs/09_predict.ipynb #1572d69e
 @dataclass(frozen=True)

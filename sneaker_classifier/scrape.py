@@ -10,7 +10,7 @@ __all__ = ['ImageResult', 'search_images', 'Refused', 'check_url', 'is_public', 
            'sneaker_scrape']
 
 # %% ../nbs/03_scrape.ipynb #77bf7680
-import errno, io, ipaddress, json, math, os, random, re, socket, ssl
+import errno, ipaddress, json, math, os, random, re, socket, ssl
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
