@@ -89,7 +89,7 @@ def score(table, groups):
 
 def ours(folder, files):
     from concurrent.futures import ProcessPoolExecutor
-    from sneaker_classifier.clean import Prints, find_groups, fingerprint_file
+    from sneaker_classifier.copies import Prints, find_groups, fingerprint_file
     with ProcessPoolExecutor() as pool: prints = list(pool.map(fingerprint_file, [folder/f for f in files], chunksize=32))
     found = find_groups(Prints.of(prints))
     return {'ours, copies':found['copy'], 'ours, groups':found['group']}

@@ -132,7 +132,8 @@ _css = '''
 .result :focus-visible, a.button:focus-visible { outline: 3px solid var(--color-accent); outline-offset: 2px }
 .known table { width: 100% }
 :is(.known, #card) :is(table, tr) { border: 0 !important; border-collapse: collapse }
-:is(.known, #card) :is(th, td) { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0 !important; border: 0 !important; border-top: 1px solid var(--border-color-primary) !important }
+:is(.known, #card) :is(th, td) { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0 !important; border: 0 !important;
+  border-top: 1px solid var(--border-color-primary) !important }
 '''
 
 # %% ../nbs/11_app.ipynb #c131b9e7
@@ -507,7 +508,8 @@ def _free_port(host, port):
     "The number of a port that can be opened: `port`, or where that is 0 any that is free; raises `SneakerError`"
     if not 0<=port<=65535: raise SneakerError(f'There is no port {port}. Ports go from 1 to 65535, and 0 takes any that is free.')
     try: found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError): raise SneakerError(f'There is no machine called {host!r}. An address that this machine always has: 127.0.0.1') from None
+    except (socket.gaierror, UnicodeError):
+        raise SneakerError(f'There is no machine called {host!r}. An address that this machine always has: 127.0.0.1') from None
     errors = []
     for family,*_,address in found:
         try:
@@ -541,7 +543,8 @@ def launch(
     # Addresses of IPv6 are often written in brackets.
     host,port = (host or settings.app.host).strip('[]'),settings.app.port if port is None else port
     if host not in _here and not open_to_network:
-        raise SneakerError(f'{host} is an address that other machines may reach. If you mean that, add --open-to-network; see what it says then.')
+        raise SneakerError(f'{host} is an address that other machines may reach. '
+            'If you mean that, add --open-to-network; see what it says then.')
     limit = int(settings.limits.max_megabytes*1e6)
     app = build_app(SneakerClassifier.load(model, settings.limits), feedback).queue(max_size=64, default_concurrency_limit=4)
     # Colab shows the page through a server of its own, under a name that cannot be known.
@@ -552,7 +555,8 @@ def launch(
         app_kwargs=dict(middleware=[guard], routes=[Route('/gradio_api/upload', _upload_route(app, limit), methods=['POST'])]),
         run_history=False, enable_monitoring=False, state_session_capacity=256, footer_links=['api'], quiet=True, prevent_thread_lock=True)
     if host not in _here:
-        print(f'Whoever reaches port {app.server_port} of {host} can use this page, send it photos and save corrections: there is no password and no encryption.')
+        print(f'Whoever reaches port {app.server_port} of {host} can use this page, send it photos and save corrections: '
+            'there is no password and no encryption.')
     return app
 
 @call_parse

@@ -25,9 +25,9 @@ from scipy.stats import binomtest
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, precision_recall_fscore_support
 
-from .data import labelled_items, learned_by
+from .data import labelled_items, learned_by, met_before
 from .commands import command
-from .files import SneakerError, files_below, printable, reason
+from .files import SneakerError, counted, files_below, printable, reason
 from .predict import ModelError, SneakerClassifier, likely, softmax
 
 # %% ../nbs/07_evaluate.ipynb #76e34ea0
@@ -125,7 +125,7 @@ def _report(clf, files, labels, predictions):
         if p.error: bad[file] = p.error
         else: rows.append((file, label, p.label, list(p.scores).index(label)+1, p.confidence, p.familiarity, p.sure, clf.classes[label].brand, p.brand))
     answers = pd.DataFrame(rows, columns=['file', 'label', 'predicted', 'rank', 'confidence', 'familiarity', 'sure', 'brand', 'predicted_brand'])
-    if not len(answers): raise SneakerError('There is no picture to measure on.')
+    if not len(answers): raise SneakerError(f"There is no picture to measure on{f' ({counted(bad.values())})' if bad else ''}.")
     return Report(answers, bad, {o:c.name for o,c in clf.classes.items()})
 
 def evaluate(
@@ -277,12 +277,17 @@ def sneaker_evaluate(
 ):
     "Measure a model on labelled pictures that it was not trained on"
     clf,items = SneakerClassifier.load(model),labelled_items(data)
-    fresh = not_trained_on(items, clf.folder)
-    report = evaluate(clf, fresh)
+    met = met_before(items, clf.folder, clf.limits)
+    learned = met.before=='learned'
+    if learned.all(): raise SneakerError(f'There is no picture to measure on: the model has learned all {len(items)} of them.')
+    report = evaluate(clf, items[~learned])
     for table in (report.per_class(), report.per_brand()): print(table.to_string(), end='\n\n')
     if len(pairs := report.confused()): print(pairs.to_string(index=False), end='\n\n')
-    for file,why in report.bad.items(): print(f'{printable(file)}: {why}')
-    print(f"{len(report.answers)} pictures measured; {len(items)-len(fresh)} that it was trained on and {len(report.bad)} that cannot be used left out. {_summary(report.metrics)}")
+    bad = {**items.attrs['left_out'], **report.bad}
+    for file,why in bad.items(): print(f'{printable(file)}: {why}')
+    by_looks = (met.by[learned]=='looks').sum()
+    print(f"{len(report.answers)} pictures measured. Left out: {learned.sum()} that it was trained on ({learned.sum()-by_looks} known by their file, {by_looks} by their looks) "
+        f"and {len(bad)} that cannot be used. {_summary(report.metrics)}")
     if not unknown: return
     u = false_certainty(clf, unknown)
     print(f"Of {u['pictures']} pictures of none of its classes it is falsely certain of {u['sure']} ({u['share']:.1%}); {u['bad']} cannot be used.")

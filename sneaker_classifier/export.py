@@ -9,8 +9,10 @@ __all__ = ['onnx_bytes', 'export_difference', 'model_card', 'export_model', 'loa
 
 # %% ../nbs/08_export.ipynb #efbe17ee
 import copy, io, json, platform, re, warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,8 @@ from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
-from .data import learned_ids, picture_id
-from .files import SneakerError, make_folder, printable, reading, sha256_of, write_whole
+from .data import file_print, picture_id, read_split
+from .files import SneakerError, make_folder, printable, reading, sha256_of, usable_cores, write_whole
 from .predict import ModelError, SneakerClassifier
 from .settings import Settings, Training, class_of
 from .train import start_model
@@ -84,7 +86,7 @@ def _data_part(p, classes):
     n = p['pictures'].get('brand_only', 0)
     hints = f' {n} more to learn from, of which only the brand is known.' if n else ''
     per_class = _table(['Class', 'to learn from', 'kept back'], [(_md(f"{c['brand']} {c['model']}"), *c['pictures']) for c in classes])
-    return f"""{p['pictures']['train']} pictures to learn from, {p['pictures']['validation']} kept back for measuring, drawn class by class (seed {p['seed']}).{hints} Pictures of one photo are never on both sides. Plain margins are cut off, in training and when predicting. In training, pictures were shrunk and compressed by chance amounts, half of them lost a plain background to another one, and a class came by the square root of its size. `split.csv` has the first half of each picture's sha256; the pictures themselves are not here.
+    return f"""{p['pictures']['train']} pictures to learn from, {p['pictures']['validation']} kept back for measuring, drawn class by class (seed {p['seed']}).{hints} Pictures of one photo are never on both sides. Plain margins are cut off, in training and when predicting. In training, pictures were shrunk and compressed by chance amounts, half of them lost a plain background to another one, and a class came by the square root of its size. `split.csv` has the first half of each picture's sha256 and a print of 82 bytes, by which it is known again; the pictures themselves are not here.
 
 {per_class}"""
 
@@ -159,11 +161,14 @@ def _zipped(**arrays):
     np.savez_compressed(out, **arrays)
     return out.getvalue()
 
-def _split(items, known):
-    split = pd.DataFrame(dict(id=items.file.map(picture_id), is_valid=items.is_valid))
-    if not known: return split
-    before = learned_ids(known.folder)
-    return pd.concat([split, pd.DataFrame(dict(id=before[~before.isin(split.id)], is_valid=False))])
+def _split(items, known, limits=None):
+    "What it has learned and what was kept back, also by the model that it started from"
+    hints = items.attrs.get('brand_only', [])
+    files = pd.Series([*items.file, *hints])
+    with ThreadPoolExecutor(usable_cores()) as pool: prints = list(pool.map(partial(file_print, limits=limits), files))
+    split = pd.DataFrame(dict(id=files.map(picture_id), is_valid=[*items.is_valid, *[False]*len(hints)], print=prints))
+    before = read_split(known.folder) if known else split
+    return pd.concat([split, before[~before.id.isin(split.id)]])
 
 def _start(training, known, description):
     "Name, hash and licence of the weights that training started from"
@@ -176,7 +181,7 @@ def _provenance(learn, items, training, known):
     description = learn.model[0].model.pretrained_cfg
     start,sha256,licence = _start(training, known, description)
     return {**asdict(training), 'architecture':description['architecture'], 'start':start, 'start_sha256':sha256, 'start_licence':licence,
-        'pictures':dict(train=int((~items.is_valid).sum()), validation=int(items.is_valid.sum()), brand_only=items.attrs.get('brand_only', 0)),
+        'pictures':dict(train=int((~items.is_valid).sum()), validation=int(items.is_valid.sum()), brand_only=len(items.attrs.get('brand_only', []))),
         'created':datetime.now(timezone.utc).isoformat(timespec='seconds'), 'python':platform.python_version(), 'torch':torch.__version__, 'timm':timm.__version__}
 
 def _class_rows(learn, items, classes):
@@ -230,7 +235,7 @@ def export_model(
     temperature,sure_from = calibrate(logits, targets, precision)
     files = {'model.onnx':network, 'sneaker_model.pkl':_pickled(learn), 'model.safetensors':_half(learn.model),
         'validation.npz':_zipped(logits=logits.astype(np.float16), targets=targets.astype(np.uint16), groups=groups.astype(np.int32)),
-        'split.csv':_split(items, known).to_csv(index=False, lineterminator='\n').encode()}
+        'split.csv':_split(items, known, settings.limits).to_csv(index=False, lineterminator='\n').encode()}
     card = dict(format=3, classes=_class_rows(learn, items, settings.classes), size=training.detail, temperature=temperature, sure_from=sure_from,
         provenance=_provenance(learn, items, training, known), cross_fitted=cross_fitted(logits, targets, groups, precision),
         sha256={name:sha256_of(data) for name,data in files.items()})

@@ -6,10 +6,11 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/files.html.md"""
 
 # %% auto #0
 __all__ = ['SneakerError', 'printable', 'sha256_of', 'reason', 'WriteError', 'writing', 'reading', 'make_folder', 'part_file',
-           'write_whole', 'take_room', 'files_below', 'one_at_a_time', 'usable_cores']
+           'write_whole', 'take_room', 'files_below', 'is_left_behind', 'counted', 'one_at_a_time', 'usable_cores']
 
 # %% ../nbs/00_files.ipynb #4edd4773
 import errno, hashlib, math, os, shutil
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import get_native_id
@@ -153,13 +154,40 @@ def take_room(
         if e.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV): raise
 
 # %% ../nbs/00_files.ipynb #2b33be02
+def _leads_up(path, above):
+    "Is a folder a link to one of those that it lies in? Their real places are in `above`"
+    real = Path(os.path.realpath(path))
+    return any(o.is_relative_to(real) for o in above)
+
 def files_below(
     folder:Path|str # Where to look
-)->list[Path]:      # In order
-    "All files in a folder and in those within it; raises `SneakerError` for one that cannot be looked into"
+)->list[Path]:      # In order; a link that leads back up is one of them
+    "All files in a folder and in those within it, links followed; raises `SneakerError` for one that cannot be looked into"
     def refuse(e):
         with reading(e.filename): raise e
-    return sorted(Path(d)/o for d,_,names in os.walk(folder, onerror=refuse) for o in names)
+    found,above = [],{str(folder):[Path(os.path.realpath(folder))]}
+    for d,folders,names in os.walk(folder, onerror=refuse, followlinks=True):
+        circles = [o for o in folders if _leads_up(os.path.join(d, o), above[d])]
+        folders[:] = [o for o in folders if o not in circles]
+        above.update({os.path.join(d, o):[*above[d], Path(os.path.realpath(os.path.join(d, o)))] for o in folders})
+        found += [Path(d)/o for o in (*names, *circles)]
+    return sorted(found)
+
+# %% ../nbs/00_files.ipynb #9cbccff7
+_of_systems = 'thumbs.db', 'ehthumbs.db', 'desktop.ini', '.ds_store', '__macosx', '$recycle.bin', 'system volume information', '@eadir', 'lost+found'
+
+def is_left_behind(
+    name:str # Of a file or folder
+)->bool:
+    "Is it what systems leave behind, such as Thumbs.db, desktop.ini, ._shoe.jpg or __MACOSX?"
+    return name.startswith('._') or name.lower() in _of_systems
+
+# %% ../nbs/00_files.ipynb #a2dd4d1e
+def counted(
+    reasons # Half sentences, one for each case
+)->str:     # The most frequent first
+    "Count reasons, to be said in a sentence"
+    return ', '.join(f'{n} × {printable(o)}' for o,n in Counter(reasons).most_common())
 
 # %% ../nbs/00_files.ipynb #cfa5d5ae
 def _sweep(folder):

@@ -320,7 +320,8 @@ async def _follow(self:Downloader, url, take):
     except httpcore.ConnectError: raise Failed('the host cannot be reached') from None
     # An encrypted connection that is garbled half way comes through httpcore as it is.
     except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError): raise Failed('the connection broke off', wait=0) from None
-    except (httpx.RemoteProtocolError, httpx.InvalidURL, UnicodeError): raise Refused('it redirects to what is not a proper web address') from None
+    except (httpx.RemoteProtocolError, httpx.InvalidURL, UnicodeError):
+        raise Refused('it redirects to what is not a proper web address') from None
     raise Refused('there are more than 5 redirects')
 
 @patch
@@ -477,7 +478,8 @@ async def _download(results, diary, report, bar, scrape, limits, allow_networks)
         except ExceptionGroup as group:
             ours = group.subgroup(SneakerError)
             if not ours: raise
-            raise SneakerError(f'Downloading stopped. {str(ours.exceptions[0]).rstrip(".")}. What has a line in {diary.path} is safe; start again to go on.') from None
+            raise SneakerError(f'Downloading stopped. {str(ours.exceptions[0]).rstrip(".")}. '
+                f'What has a line in {diary.path} is safe; start again to go on.') from None
 
 def download_images(
     results,                       # `ImageResult`s, a list or any iterable

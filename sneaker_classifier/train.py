@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Annotated
 
 import pandas as pd
-from .data import OpenSquare, labelled_items, learned_by, open_all, sneaker_dls, split_items # first: it silences a warning of torch's
+from .data import OpenSquare, labelled_items, met_before, met_sentence, open_all, sneaker_dls, split_items # first: it silences a warning of torch's
 import timm
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,7 @@ from safetensors.torch import load
 from torch import nn
 
 from .commands import command
-from .files import SneakerError, one_at_a_time, part_file, printable, reading, sha256_of, usable_cores
+from .files import SneakerError, counted, one_at_a_time, part_file, printable, reading, sha256_of, usable_cores
 from .predict import SneakerClassifier
 from .settings import Training, class_of, load_settings, nearest, to_label
 
@@ -359,21 +359,30 @@ def train(
     settings = settings or load_settings()
     with one_at_a_time(out): return _train_into(out, data, settings, groups, brands, keep)
 
+def _usable_items(data, groups, opener, cache):
+    "The pictures below a folder that can be learned from, and {file: reason} for the others"
+    listed = labelled_items(data, groups)
+    items,bad = open_all(listed, opener, cache)
+    if not len(items): raise SneakerError(f'None of the pictures in {data} can be used: {counted(bad.values())}.')
+    return items, {**listed.attrs['left_out'], **bad}
+
 def _train_into(out, data, settings, groups, brands, keep):
     "What `train` does once it is alone in `out`"
     t,out = fit_memory(settings.training),Path(out)
     opener = OpenSquare(t.detail, settings.limits)
-    items,bad = open_all(labelled_items(data, groups), opener, out/'squares'/'photos')
+    items,bad = _usable_items(data, groups, opener, out/'squares'/'photos')
     known = start_model(t)
-    items = split_items(items, t.validation, t.seed, learned_by(items, known.folder) if known else False)
+    met = met_before(items, known.folder, settings.limits) if known else None
+    items = split_items(items, t.validation, t.seed, *(met.before==o for o in ('learned', 'kept'))) if known else split_items(items, t.validation, t.seed)
     set_seed(t.seed)
     learn = sneaker_learner(sneaker_dls(items, t, opener), t)
     cbs = []
     if brands:
-        hints,bad_hints = open_all(labelled_items(brands), opener, out/'squares'/'brands')
+        hints,bad_hints = _usable_items(brands, None, opener, out/'squares'/'brands')
         bad.update(bad_hints)
-        items.attrs['brand_only'] = len(hints) # for the model card
+        items.attrs['brand_only'] = list(hints.file) # for the model card, and because it will have learned these too
         cbs = [brand_hints(learn, hints, settings.classes, t, opener)]
+    if known: items.attrs['met'] = met.value_counts().to_dict()
     # As asked for, so that an interrupted training is known again when other memory is free.
     return fit(learn, settings.training, out, cbs, keep), items, bad
 
@@ -395,6 +404,7 @@ def sneaker_train(
     settings = load_settings(settings)
     with one_at_a_time(out):
         learn,items,bad = train(data, out, settings, groups, brands, keep=True)
+        if (met := items.attrs.get('met')): print(met_sentence(met))
         for file,why in bad.items(): print(f'{printable(file)} is left out: {why}.')
         m = export_model(learn, items, out, settings, unknown).card['metrics']
         Checkpoint(Path(out), '').clear()
