@@ -228,8 +228,10 @@ def gigabyte():
 
 nonsense = np.random.default_rng(0).bytes(2_000_000)
 odd_png = dict(no_tiff=noted(chunk(b'eXIf', b'hello')), no_exif=noted(chunk(b'eXIf', b'')), text=noted(chunk(b'tEXt', b'a\0'+bytes(2_000_000))),
-    packed_text=noted(chunk(b'zTXt', b'a\0\0'+zlib.compress(bytes(2_000_000)))), world_text=noted(chunk(b'iTXt', b'a\0\1\0\0\0'+zlib.compress(nonsense))),
-    text_after=png[:-12]+chunk(b'zTXt', b'a\0\0'+zlib.compress(bytes(2_000_000)))+png[-12:], profile=noted(chunk(b'iCCP', b'a\0\0'+zlib.compress(srgb+bytes(2_000_000)))),
+    packed_text=noted(chunk(b'zTXt', b'a\0\0'+zlib.compress(bytes(2_000_000)))),
+    world_text=noted(chunk(b'iTXt', b'a\0\1\0\0\0'+zlib.compress(nonsense))),
+    text_after=png[:-12]+chunk(b'zTXt', b'a\0\0'+zlib.compress(bytes(2_000_000)))+png[-12:],
+    profile=noted(chunk(b'iCCP', b'a\0\0'+zlib.compress(srgb+bytes(2_000_000)))),
     nonsense=noted(chunk(b'iCCP', b'a\0\0'+zlib.compress(nonsense))), method=noted(chunk(b'iCCP', b'a\0\7'+zlib.compress(srgb))),
     name=noted(chunk(b'tEXt', b'transparency\0hello')), profile_name=noted(chunk(b'tEXt', b'icc_profile\0hello')), short=noted(chunk(b'pHYs', b'1')),
     gamma=noted(chunk(b'gAMA', b'1')), clear=noted(chunk(b'tRNS', b'1')), film=noted(chunk(b'acTL', b'1')), frame=noted(chunk(b'fcTL', bytes(26))),
@@ -360,12 +362,13 @@ def closed():
     return f
 
 
-no_pictures = dict(keyboard=lambda: 0, screen=lambda: 1, truth=lambda: True, number=lambda: np.int64(0), fraction=lambda: 2.5, list=lambda: [png], dict=lambda: {},
-    type=lambda: io.BytesIO, closed=closed, text_mode=lambda: io.StringIO('text'), broken=lambda: Stream(png[:99], OSError('the line went dead')),
+no_pictures = dict(keyboard=lambda: 0, screen=lambda: 1, truth=lambda: True, number=lambda: np.int64(0), fraction=lambda: 2.5,
+    list=lambda: [png], dict=lambda: {}, type=lambda: io.BytesIO, closed=closed, text_mode=lambda: io.StringIO('text'), broken=lambda: Stream(png[:99], OSError('the line went dead')),
     wordless=lambda: Stream(png[:99], RuntimeError()), not_ready=lambda: Stream(None), gives_text=lambda: Stream('text'), ended=lambda: Stream(),
     half_a_letter=lambda: '\ud800.jpg', long=lambda: 'x'*5000, zero=lambda: Path('a\0b'), no_name=lambda: '', in_a_file=lambda: Path(__file__)/'x.jpg',
     one_number=lambda: np.zeros(()), no_pixels=lambda: np.zeros((0, 0, 3), np.uint8), no_width=lambda: np.zeros((64, 0, 3), np.uint8),
-    objects=lambda: np.array([object()]*3), masked=lambda: np.ma.masked_array(np.zeros((64, 64, 3), np.uint8), mask=True), bits=lambda: np.zeros((64, 64, 3), bool),
+    objects=lambda: np.array([object()]*3), masked=lambda: np.ma.masked_array(np.zeros((64, 64, 3), np.uint8), mask=True),
+    bits=lambda: np.zeros((64, 64, 3), bool),
     batch=lambda: np.zeros((1, 64, 64, 3), np.uint8), large=lambda: np.broadcast_to(np.uint8(0), (9000, 9000, 3)), floats=lambda: Image.new('F', (64, 64), .5),
     whole_numbers=lambda: Image.new('I', (64, 64), 40_000), empty_image=lambda: Image.new('RGB', (0, 0)), large_image=lambda: Image.new('L', (9000, 9000)))
 
