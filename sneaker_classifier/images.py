@@ -20,7 +20,7 @@ from .files import SneakerError, printable
 from .settings import Limits, load_settings
 
 # %% ../nbs/01_images.ipynb #797e7e1c
-import codecs, re, stat, struct, zlib
+import codecs, os, re, stat, struct, zlib
 from collections import defaultdict
 from functools import cache
 
@@ -79,12 +79,17 @@ def _is_heif(head):
     coded = {b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx'}
     return ours in coded or (bool(brands & (coded|{b'mif1', b'msf1'})) and not brands & {b'avif', b'avis'})
 
+def _accepts(kind, head):
+    "Would Pillow take a file that begins so for one of that kind?"
+    Image.init()
+    try: return kind in Image.OPEN and bool(Image.OPEN[kind][1](head[:16]))
+    except Exception: return False   # too short for it to tell
+
 def looks_like_picture(
     head:bytes # The first bytes of a file, 16 or more
 )->bool:
     "Do the first bytes promise one of our `formats`? Only `open_image` knows whether the rest keeps the promise"
-    Image.init()
-    return _is_heif(head) or any(Image.OPEN[o][1](head[:16]) for o in _by_pillow if o in Image.OPEN)
+    return _is_heif(head) or any(_accepts(o, head) for o in _by_pillow)
 
 def _check_size(width, height, limits):
     if min(width, height)<limits.min_side: raise BadImage(f'it is only {width} × {height} pixels; each side needs at least {limits.min_side}')
@@ -114,8 +119,7 @@ def _exif(data):
 
 def _picture_kind(data):
     "A kind of picture that we do not take, in words; None where it is none that we know"
-    Image.init()
-    kind = next((words for o,words in _other_pictures.items() if o in Image.OPEN and Image.OPEN[o][1](data[:16])), None)
+    kind = next((words for o,words in _other_pictures.items() if _accepts(o, data)), None)
     # A raw file says so (Canon), has a DNG version, or has a maker and pictures inside pictures.
     if kind=='a TIFF':
         tags = set(_exif(data))
@@ -364,7 +368,8 @@ class _Box:
 class _Contents:
     "The table of contents of a HEIF, as far as it says how much there is to unpack"
     def __init__(self, data):
-        self.kinds,self.links,self.properties,self.has,self.used = {},[],[],defaultdict(list),0
+        self.kinds,self.links,self.properties,self.has,self.places = {},[],[],defaultdict(list),defaultdict(list)
+        self.whole = len(data)
         read = dict(pitm=self._primary, iinf=self._items, iref=self._links, iprp=self._properties, iloc=self._places)
         for box in self._meta(data):
             if f := read.get(box.kind.decode('latin-1')): f(box)
@@ -407,10 +412,18 @@ class _Contents:
         version,sizes = box.version(),box.take(2)
         offset,length,base,index = (sizes>>o&15 for o in (12, 8, 4, 0))
         for _ in box.entries(4 if version==2 else 2):
-            box.take((4 if version==2 else 2)+(2 if version else 0)+2+base)
+            item = box.take(4 if version==2 else 2)
+            within = box.take(2) if version else 0   # a box of its own, which lies in the table of contents
+            box.take(2)   # another file, of which there is none
+            start = box.take(base)
             for _ in box.entries(2):
-                box.take(offset+(index if version else 0))
-                self.used += box.take(length)
+                if version: box.take(index)
+                at,size = box.take(offset),box.take(length)
+                self.places[item].append((size, 0 if within else start+at+size))
+
+    def used(self):
+        "How many bytes all items have together"
+        return sum(size for places in self.places.values() for size,_ in places)
 
     def _owned(self, item, kind):
         "The properties of a kind that an item has"
@@ -435,12 +448,15 @@ class _Contents:
         shown = {self.primary, *self._parts(self.primary)}
         clear = [start for kind,start,ends in self.links if kind==b'auxl' and shown & set(ends)
             and any(re.search(rb':alpha|auxid:1', o.data[o.at:o.end]) for o in self._owned(start, b'auxC'))]
-        return sum(math.prod(self.size(part)) for item in (self.primary, *clear) for part in self._parts(item))
+        parts = [part for item in (self.primary, *clear) for part in self._parts(item)]
+        # The decoder would leave tiles that are missing grey.
+        if any(end>self.whole for part in parts for _,end in self.places[part]): raise ValueError('a part is cut off')
+        return sum(math.prod(self.size(part)) for part in parts)
 
 def _check_heif(data, limits):
     contents = _Contents(data)
     _check_size(*contents.size(contents.primary), limits)
-    if contents.used>len(data): raise ValueError('the same bytes are used twice')
+    if contents.used()>len(data): raise ValueError('the same bytes are used twice')
     # Tiles may reach a little beyond the edges.
     if contents.pixels()>1.3*limits.max_megapixels*1e6+2**20:
         raise BadImage(f'its parts have {contents.pixels():,} pixels; {limits.max_megapixels:g} million are allowed')

@@ -7,6 +7,7 @@ import pytest
 from conftest import command
 from gradio_client import Client, handle_file
 from PIL import Image
+from pillow_heif import encode
 
 from sneaker_classifier import BadImage, SneakerClassifier, load_settings, open_image, safe_name, sanitize
 from sneaker_classifier.app import launch
@@ -15,7 +16,8 @@ from sneaker_classifier.samples import draw_shoe
 
 def _file(im, fmt, **kw):
     out = io.BytesIO()
-    im.save(out, fmt, **kw)
+    if fmt=='HEIF': encode(im.mode, im.size, im.tobytes(), out, **kw)
+    else: im.save(out, fmt, **kw)
     return out.getvalue()
 
 def _bomb():
@@ -25,9 +27,11 @@ def _bomb():
     return b'\x89PNG\r\n\x1a\n'+chunk(b'IHDR', head)+chunk(b'IDAT', zlib.compress(bytes(20_000*60_001), 1))+chunk(b'IEND', b'')
 
 shoe = draw_shoe('puma_suede', size=200)
-bad = dict(text=(b'I am not a picture', 'not a picture'), empty=(b'', 'empty'), truncated=(_file(shoe, 'JPEG')[:3000], 'cut off'),
-    bomb=(_bomb(), 'more pixels than'), svg=(b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', 'not a picture'),
-    html=(b'<html><script>alert(1)</script></html>', 'not a picture'), tiff=(_file(shoe, 'TIFF'), 'not accepted'),
+bad = dict(text=(b'I am not a picture', 'not a picture, but text'), empty=(b'', 'empty'), truncated=(_file(shoe, 'JPEG')[:3000], 'cut off'),
+    bomb=(_bomb(), 'more pixels than'), svg=(b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', 'an SVG drawing'),
+    html=(b'<html><script>alert(1)</script></html>', 'not a picture, but a web page'), tiff=(_file(shoe, 'TIFF'), 'it is a TIFF; save it as JPEG'),
+    wide_heif=(_file(shoe, 'HEIF').replace(struct.pack('>II', 200, 200), struct.pack('>II', 20_000, 20_000)), '20,000 × 20,000 pixels'),
+    half_heif=(_file(shoe, 'HEIF')[:1500], 'cut off'),
     speck=(_file(shoe.resize((3, 3)), 'PNG'), 'only 3 × 3'), thread=(_file(shoe.resize((2000, 20)), 'PNG'), 'one side'))
 
 
@@ -100,14 +104,14 @@ def test_every_kind_of_colour(mode):
     assert got.mode=='RGB' and abs(np.asarray(got).mean()-(255 if mode=='1' else 200))<56
 
 
-@pytest.mark.parametrize('fmt', ['JPEG', 'PNG', 'WEBP', 'AVIF', 'GIF', 'MPO'])
+@pytest.mark.parametrize('fmt', ['JPEG', 'PNG', 'WEBP', 'AVIF', 'GIF', 'MPO', 'HEIF'])
 def test_every_kind_of_file(fmt, clf): assert clf.predict(_file(shoe, fmt)).label in clf.labels
 
 
 def test_fuzzed_files_raise_nothing_else():
     "Flip bytes in good files of each format: it opens, or it is a BadImage"
     rng = np.random.default_rng(0)
-    for fmt in ('JPEG', 'PNG', 'WEBP', 'AVIF', 'GIF'):
+    for fmt in ('JPEG', 'PNG', 'WEBP', 'AVIF', 'GIF', 'HEIF'):
         good = np.frombuffer(_file(shoe, fmt), np.uint8)
         for _ in range(40):
             data = good.copy()
@@ -115,6 +119,20 @@ def test_fuzzed_files_raise_nothing_else():
             data[where] = rng.integers(0, 256, len(where))
             try: open_image(data.tobytes())
             except BadImage: pass
+
+
+@pytest.mark.parametrize('kw', [{}, dict(tile_size=64)], ids=['whole', 'tiles'])
+def test_heif_cut_off_anywhere(kw):
+    good,rng = _file(shoe, 'HEIF', **kw),np.random.default_rng(0)
+    for n in range(0, len(good)-1, 23):
+        with pytest.raises(BadImage): open_image(good[:n])
+    # The table of contents, where most can go wrong
+    for _ in range(300):
+        data = np.frombuffer(good, np.uint8).copy()
+        where = rng.integers(0, 1000, rng.integers(1, 12))
+        data[where] = rng.integers(0, 256, len(where))
+        try: open_image(data.tobytes())
+        except BadImage: pass
 
 
 @pytest.mark.parametrize('name', ['../../x.jpg', '..\\..\\x.jpg', 'C:\\Windows\\x.jpg', '/etc/passwd', 'con', 'aux.jpg', 'x\0.jpg', '<b>.jpg', 'a:b', 'x\u202egpj', '.', '...', ' ', 'ok. '])

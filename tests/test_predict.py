@@ -1,15 +1,17 @@
 "The engine: shared between threads, lazy over many pictures, and the same answers by the short way as by the long one"
-import io, os, subprocess, sys, threading, time, warnings
+import csv, io, json, os, subprocess, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import command
 from PIL import Image
 
 from sneaker_classifier import BadImage, SneakerClassifier, open_image
 from sneaker_classifier.images import fit_square, open_square, subject_box
-from sneaker_classifier.predict import small_part
+from sneaker_classifier.predict import Prediction, answers_csv, find_pictures, small_part
 from sneaker_classifier.samples import draw_shoe
 from sneaker_classifier.settings import SneakerError
 
@@ -122,6 +124,55 @@ def test_among_is_checked_at_once(clf, shoes):
     assert {o for p in clf.predict_many(shoes, among=['puma_suede', 'vans_old_skool']) for o in p.scores}=={'puma_suede', 'vans_old_skool'}
 
 
+@pytest.mark.parametrize('among', [5, 2.5, True, [5], [None], [['puma_suede']], 'puma_suede', b'puma_suede', [], ['puma_sued'], np.zeros(())])
+def test_what_cannot_be_among(clf, shoes, among):
+    for ask in lambda: clf.predict(shoes[0], among=among), lambda: clf.predict_many(shoes, among=among):
+        with pytest.raises(SneakerError) as e: ask()
+        assert '\n' not in str(e.value)
+
+
+@pytest.mark.parametrize('label', [5, ['puma_suede'], 'puma_sued', b'puma_suede', ''])
+def test_what_cannot_be_a_label(clf, shoes, label):
+    with pytest.raises(SneakerError, match='is not a label that this model knows'): clf.evidence(shoes[0], label)
+
+
+def test_among_takes_any_iterable(clf, shoes):
+    labels = ['puma_suede', 'vans_old_skool']
+    expected = clf.predict(shoes[0], among=labels)
+    for among in lambda: tuple(labels), lambda: set(labels), lambda: (o for o in labels), lambda: dict.fromkeys(labels), lambda: np.array(labels):
+        assert clf.predict(shoes[0], among=among())==expected
+        assert [set(p.scores) for p in clf.predict_many(shoes[:3], among=among())]==[set(labels)]*3
+
+
+@pytest.mark.parametrize('srcs', ['shoe.jpg', Path('photos'), b'bytes', bytearray(b'bytes'), io.BytesIO(b'bytes'), Image.new('RGB', (64, 64)), np.zeros((64, 64, 3), np.uint8),
+    np.zeros(()), 5, None, True, 2.5, print])
+def test_a_single_picture_is_not_many(clf, srcs):
+    with pytest.raises(SneakerError, match='predict_many takes .*pictures') as e: clf.predict_many(srcs)
+    assert '\n' not in str(e.value)
+    if isinstance(srcs, (str, Path)): assert 'find_pictures' in str(e.value)
+
+
+def test_numbers_close_no_files(clf, tmp_path):
+    "To Python a number is an open file"
+    with open(tmp_path/'open.txt', 'w') as f:
+        answers = list(clf.predict_many([0, 1, 2, f.fileno(), True]))
+        assert all('of type' in p.error for p in answers) and len(answers)==5
+        f.write('still open')
+    assert (tmp_path/'open.txt').read_text()=='still open'
+
+
+def test_streams_that_break_off_do_not_end_the_rest(clf, shoes):
+    class Broken:
+        def read(self, n): raise RuntimeError('gone')
+    shut = io.BytesIO(shoes[0])
+    shut.close()
+    assert [bool(p.error) for p in clf.predict_many([shoes[0], Broken(), shut, io.StringIO('text'), np.zeros((0, 0, 3), np.uint8), shoes[1]])]==[False, *[True]*4, False]
+
+
+def test_a_batch_of_pixels_is_many(clf):
+    assert len(list(clf.predict_many(np.full((2, 64, 64, 3), 200, np.uint8))))==2
+
+
 @pytest.mark.parametrize('size', [(1000, 1000), (1000, 640), (3000, 2000), (2000, 4000), (700, 99)])
 @pytest.mark.parametrize('progressive', [False, True])
 def test_reduced_decoding_gives_the_same_answer(clf, size, progressive):
@@ -210,7 +261,8 @@ def test_evidence_fits_the_picture(clf, shoes):
         assert seen.shape==size[::-1] and seen.dtype==np.float32 and seen.min()>=0 and seen.max()<=1
 
 
-@pytest.mark.parametrize('box', [(0, 0, 0, 1), (.6, 0, .4, 1), (-1, 0, 1, 1), (0, 0, 1, 40)])
+@pytest.mark.parametrize('box', [(0, 0, 0, 1), (.6, 0, .4, 1), (-1, 0, 1, 1), (0, 0, 1, 40), (0, 0, 1), (0, 0, 1, 1, 1), 5, None, 'left', ('0', '0', '1', '1'),
+    (0, 0, float('nan'), 1), (0, 0, float('inf'), 1), (None,)*4])
 def test_a_box_outside_of_the_picture_is_refused(clf, shoes, box):
     with pytest.raises(SneakerError, match='is no part of the picture'): clf.evidence(shoes[0], box=box)
 
@@ -262,3 +314,99 @@ def test_small_part_lies_within_the_picture(size):
             if size==(700, 700): assert box and box[0]<=(column+.5)/7<=box[2] and box[1]<=(row+.5)/7<=box[3]
             if box: assert 0<=box[0]<box[2]<=1 and 0<=box[1]<box[3]<=1
     assert small_part(np.ones((7, 7)), *size) is None and small_part(np.full((7, 7), np.nan), *size) is None
+
+
+@pytest.fixture
+def folder(tmp_path, shoes):
+    "Pictures in folders, and what else there may be"
+    top = tmp_path/'photos'
+    for name in 'b.jpg', 'a.JPG', 'named like nothing', 'more/c.jpg', 'more/deep/d.jpg', '__MACOSX/a.jpg', '.hidden/a.jpg':
+        (top/name).parent.mkdir(parents=True, exist_ok=True)
+        (top/name).write_bytes(shoes[0])
+    for name in 'notes.txt', 'notes.jpg', 'empty.jpg', 'Thumbs.db', 'desktop.ini', '._b.jpg', '.DS_Store': (top/name).write_bytes(b'no picture'*(name!='empty.jpg'))
+    (top/'cut.jpg').write_bytes(shoes[0][:2000])
+    return top
+
+whole = ['a.JPG', 'b.jpg', 'cut.jpg', 'more/c.jpg', 'more/deep/d.jpg', 'named like nothing']
+
+def found(place, folder, others=None): return [Path(o).relative_to(folder).as_posix() for o in find_pictures(place, others)]
+
+
+def test_a_folder_means_the_pictures_in_it(folder):
+    others = []
+    assert sorted(found(folder, folder, others))==whole and found(folder, folder)==found(str(folder), folder)
+    assert sorted(o.name for o in others)==['empty.jpg', 'notes.jpg', 'notes.txt']
+    assert list(find_pictures('shoe.jpg'))==['shoe.jpg']   # whether there is one or not
+    (folder/'bare').mkdir()
+    assert found(folder/'bare', folder)==[]
+
+
+def test_links_in_circles_do_no_harm(folder):
+    try: (folder/'more'/'up').symlink_to(folder, target_is_directory=True)
+    except OSError: pytest.skip('this account of Windows may make no links')
+    (folder/'again').symlink_to(folder/'more', target_is_directory=True)
+    (folder/'nowhere.jpg').symlink_to(folder/'no such file.jpg')
+    names = [Path(o).name for o in find_pictures(folder)]
+    assert sorted(names)==sorted([*(Path(o).name for o in whole), 'nowhere.jpg'])
+    assert len(list(find_pictures(str(folder/'**'/'*.jpg'))))<20
+
+
+@pytest.mark.parametrize('pattern, names', [('*.jpg', ['b.jpg', 'cut.jpg', 'empty.jpg', 'notes.jpg']), ('[ab].*', ['a.JPG', 'b.jpg']), ('?.jpg', ['b.jpg']),
+    ('**/[cd].jpg', ['more/c.jpg', 'more/deep/d.jpg']), ('m*', ['more/c.jpg', 'more/deep/d.jpg']), ('*/*.jpg', ['more/c.jpg']), ('*.gif', []), ('a***b', []), ('[', [])])
+def test_patterns(folder, pattern, names):
+    got = found(str(folder/pattern), folder)
+    if os.name=='nt': got = [o for o in got if o!='a.JPG' or '[' in pattern]   # where case makes no difference
+    assert got==names
+
+
+def test_two_stars_find_each_once(folder): assert sorted(found(str(folder/'**'), folder))[:2]==whole[:2] and len(found(str(folder/'**'/'c.jpg'), folder))==1
+
+
+def test_a_file_called_like_a_pattern(tmp_path, shoes):
+    for name in 'shoe[1].jpg', 'shoe1.jpg': (tmp_path/name).write_bytes(shoes[0])
+    assert [Path(o).name for o in find_pictures(tmp_path/'shoe[1].jpg')]==['shoe[1].jpg']
+
+
+def test_a_huge_folder_starts_at_once(tmp_path, shoes, monkeypatch):
+    for i in range(30):
+        (tmp_path/f'{i:02}').mkdir()
+        (tmp_path/f'{i:02}'/'shoe.jpg').write_bytes(shoes[0])
+    seen,before = [],Path.iterdir
+    monkeypatch.setattr(Path, 'iterdir', lambda self: seen.append(self) or before(self))
+    assert Path(next(find_pictures(tmp_path))).parent.name=='00' and len(seen)==2
+
+
+@pytest.mark.parametrize('place', [5, None, b'photos', ['photos']])
+def test_places_are_paths(place):
+    with pytest.raises(SneakerError, match='takes a path or a pattern'): find_pictures(place)
+
+
+def test_command_takes_folders_and_patterns(folder):
+    said = command('predict', 'photos', 'photos/[', 'photos/*.jpg', 'nothing', cwd=folder.parent).stdout.splitlines()
+    assert [o.split(': ')[0].replace(os.sep, '/') for o in said[:6]]==[f'photos/{o}' for o in found(folder, folder)]
+    assert 'photos/[: This picture cannot be used: no file fits this pattern.' in said
+    assert 'nothing: This picture cannot be used: there is no such file.' in said
+    assert said[-1].startswith('12 photos: ') and ' 6 could not be used. 3 files in folders are no pictures.' in said[-1]
+    (folder.parent/'bare').mkdir()
+    assert 'bare: This picture cannot be used: there are no pictures in this folder.' in command('predict', 'bare', cwd=folder.parent, ok=False).stdout
+
+
+def test_command_writes_json_and_csv(folder, clf):
+    done = command('predict', 'photos', 'nothing.jpg', '--json', '--csv', 'out/answers.csv', cwd=folder.parent)
+    answers = [json.loads(o) for o in done.stdout.splitlines()]
+    assert [bool(o['error']) for o in answers]==[o['file'] in (str(Path('photos/cut.jpg')), 'nothing.jpg') for o in answers] and len(answers)==7
+    assert {'file', 'label', 'brand', 'model', 'confidence', 'sure', 'scores', 'brands', 'error'}<=set(answers[0])
+    expected = clf.predict(folder/'a.JPG')
+    assert answers[0]['label']==expected.label and list(answers[0]['scores'])==list(expected.scores)
+    assert '7 photos: ' in done.stderr
+    table = (folder.parent/'out'/'answers.csv').read_bytes()
+    assert table.startswith(b'\xef\xbb\xbf') and list((folder.parent/'out').iterdir())==[folder.parent/'out'/'answers.csv']
+    rows = list(csv.DictReader(io.StringIO(table.decode('utf-8-sig'))))
+    assert [(o['file'], o['brand']) for o in rows]==[(o['file'], o['brand']) for o in answers]
+    last = command('predict', 'photos/b.jpg', '--csv', 'photos', cwd=folder.parent, ok=False).stderr.strip().splitlines()[-1]
+    assert 'photos is a folder' in last
+
+
+def test_cells_that_are_formulas_are_none():
+    lines = answers_csv(['=1+1.jpg', '@x', 'shoe.jpg'], [Prediction('a', '-Brand', '+Model', .5, sure=True), Prediction(error='no'), Prediction()]).splitlines()
+    assert lines[1:]==["'=1+1.jpg,'-Brand,'+Model,0.5000,yes,", "'@x,,,,,no", 'shoe.jpg,,,0.0000,no,']
