@@ -33,7 +33,8 @@ from scipy.stats import rankdata
 from tqdm.auto import tqdm
 
 from .commands import be_quiet, command, held
-from .files import SneakerError, files_below, make_folder, one_at_a_time, reading, reason, sha256_of, usable_cores, write_whole, writing
+from sneaker_classifier.files import SneakerError, files_below, make_folder, one_at_a_time, reading, reason, sha256_of, usable_cores, \
+    write_whole, writing
 from .images import BadImage, formats, sanitize
 from .predict import SneakerClassifier
 from .settings import is_label, load_settings, to_label
@@ -316,8 +317,8 @@ def _sources(raw):
     "Where each picture came from, by sha256, as scraping noted it"
     found = {}
     if not (raw/'downloads.jsonl').is_file(): return found
-    with reading(raw/'downloads.jsonl'): lines = (raw/'downloads.jsonl').read_text(encoding='utf-8', errors='replace').splitlines()
-    for line in lines:
+    with reading(raw/'downloads.jsonl'): text = (raw/'downloads.jsonl').read_text(encoding='utf-8', errors='replace')
+    for line in text.splitlines():
         # The last line of a run that was stopped may be torn.
         try: note = json.loads(line)
         except ValueError: continue

@@ -464,7 +464,7 @@ async def _download(results, diary, report, bar, scrape, limits, allow_networks)
             with _memory_kept_for_pictures(): await _Run(downloader, diary, report, bar).all(results)
         except ExceptionGroup as group:
             if not (wrong := group.subgroup((OSError, WriteError))): raise
-            raise SneakerError(f'Downloading stopped, for a file cannot be written: {str(wrong.exceptions[0]).rstrip(".")}. What has a line in {diary.path} is safe; start again to go on.') from None
+            raise SneakerError(f'Downloading stopped: {str(wrong.exceptions[0]).rstrip(".")}. What has a line in {diary.path} is safe; start again to go on.') from None
 
 def download_images(
     results,                       # `ImageResult`s, a list or any iterable

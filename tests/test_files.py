@@ -1,12 +1,11 @@
 "What a system can have against reading and writing: one sentence each, and nothing left half done"
-import errno, io, os, signal, subprocess, sys
+import errno, os, shutil, subprocess, sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import root
 
-from sneaker_classifier import files
 from sneaker_classifier.files import SneakerError, WriteError, files_below, make_folder, one_at_a_time, part_file, reading, sha256_of, \
     take_room, usable_cores, write_whole
 
@@ -164,3 +163,81 @@ def test_processes_that_clean(asked, platform, cores, processes, monkeypatch):
     assert clean._processes(asked)==processes
     for o in (0, -3):
         with pytest.raises(SneakerError, match='workers = .* cannot be used'): clean._processes(o)
+
+
+bundled = root/'sneaker_classifier'/'models'/'sneakers'
+
+@pytest.fixture
+def folder(tmp_path): return shutil.copytree(bundled, tmp_path/'model')
+
+def lock(monkeypatch, name):
+    "Let nobody read files called `name`"
+    for method in ('read_bytes', 'read_text'):
+        real = getattr(Path, method)
+        def read(self, *args, real=real, **kw):
+            if self.name==name: raise PermissionError(errno.EACCES, 'Permission denied', str(self))
+            return real(self, *args, **kw)
+        monkeypatch.setattr(Path, method, read)
+
+@pytest.mark.parametrize('name', ['model.json', 'model.onnx'])
+def test_a_model_that_may_not_be_read(name, folder, monkeypatch):
+    from sneaker_classifier.predict import ModelError, SneakerClassifier
+    lock(monkeypatch, name)
+    with pytest.raises(ModelError, match=f'{name} cannot be read: the system does not allow it'): SneakerClassifier.load(folder)
+    monkeypatch.undo()
+    (folder/name).unlink()
+    (folder/name).mkdir()
+    with pytest.raises(ModelError, match=f'no {name}'): SneakerClassifier.load(folder)
+
+
+def test_what_training_may_not_read(folder, monkeypatch):
+    pytest.importorskip('fastai')
+    from sneaker_classifier.data import learned_ids
+    from sneaker_classifier.evaluate import validation_logits
+    from sneaker_classifier.export import load_sneaker_learner
+    from sneaker_classifier.predict import ModelError, SneakerClassifier
+    from sneaker_classifier.train import _take_weights
+    known = SneakerClassifier.load(folder)
+    (folder/'sneaker_model.pkl').write_bytes(b'x')
+    for name,read in {'model.safetensors':lambda: _take_weights(None, [], known), 'sneaker_model.pkl':lambda: load_sneaker_learner(folder)}.items():
+        with monkeypatch.context() as m, pytest.raises(SneakerError, match=f'{name} cannot be read: the system does not allow it'):
+            lock(m, name)
+            read()
+    monkeypatch.setattr('pandas.read_csv', refuse(errno.EACCES))
+    with pytest.raises(SneakerError, match='split.csv cannot be read: the system does not allow it'): learned_ids(folder)
+    monkeypatch.setattr('numpy.load', refuse(errno.EACCES))
+    with pytest.raises(ModelError, match='validation.npz cannot be read: the system does not allow it'): validation_logits(known)
+
+
+def test_settings_that_may_not_be_read(tmp_path, monkeypatch):
+    from sneaker_classifier.settings import SettingsError, load_settings
+    shutil.copy(root/'settings.ini', tmp_path)
+    lock(monkeypatch, 'settings.ini')
+    with pytest.raises(SettingsError, match='settings.ini cannot be read: the system does not allow it'): load_settings(tmp_path/'settings.ini')
+
+
+def test_cleaning_says_what_it_may_not_read(tmp_path, monkeypatch):
+    clean = pytest.importorskip('sneaker_classifier.clean')
+    from sneaker_classifier.samples import make_samples
+    raw = make_samples(tmp_path/'raw', n=1, size=64)
+    real = clean.sha256_of
+    monkeypatch.setattr(clean, 'sha256_of', lambda src: refuse(errno.EACCES)() if 'puma' in str(src) else real(src))
+    report = clean.clean_images(raw, tmp_path/'clean', workers=1, progress=False)
+    assert report.reasons.to_dict()=={'the file cannot be read (the system does not allow it)':1} and len(report.items)==3
+    for name in ('items.csv', 'decisions.csv'):
+        (tmp_path/'clean'/name).unlink(missing_ok=True)
+        (tmp_path/'clean'/name).mkdir()
+        with pytest.raises(SneakerError, match=f'{name} cannot be'): clean.clean_images(raw, tmp_path/'clean', workers=1, progress=False)
+        (tmp_path/'clean'/name).rmdir()
+    assert len(clean.clean_images(raw, tmp_path/'clean', workers=1, progress=False).items)==3
+
+
+def test_a_disk_that_fills_up_while_cleaning(tmp_path):
+    clean = pytest.importorskip('sneaker_classifier.clean')
+    from sneaker_classifier.samples import make_samples
+    raw = make_samples(tmp_path/'raw', n=2, size=200)
+    for workers in (1, 2):
+        with largest_file(1000), pytest.raises(WriteError, match='cannot be written: files as large as that'):
+            clean.clean_images(raw, tmp_path/'clean', workers=workers, progress=False)
+        assert not list((tmp_path/'clean').rglob('*.part')) and not list((tmp_path/'clean').rglob('*.jpg'))
+    assert len(clean.clean_images(raw, tmp_path/'clean', workers=2, progress=False).items)==8
