@@ -29,7 +29,8 @@ from tqdm.auto import tqdm
 
 from .commands import be_quiet, command, held
 from .copies import Prints, find_groups, fingerprint, reduced_jpeg
-from .files import SneakerError, counted, make_folder, printable, one_at_a_time, reading, reason, sha256_of, usable_cores, write_whole, writing
+from .files import SneakerError, counted, make_folder, one_at_a_time, printable, reading, reason
+from .files import sha256_of, usable_cores, write_whole, writing
 from .images import BadImage, picture_header, sanitize
 from .predict import SneakerClassifier
 from .settings import is_label, labelled_files, left_behind, load_settings
@@ -51,8 +52,8 @@ def _sources(raw):
     "Where each picture came from, by sha256, as scraping noted it"
     found = {}
     if not (raw/'downloads.jsonl').is_file(): return found
-    with reading(raw/'downloads.jsonl'): lines = (raw/'downloads.jsonl').read_text(encoding='utf-8', errors='replace').splitlines()
-    for line in lines:
+    with reading(raw/'downloads.jsonl'): text = (raw/'downloads.jsonl').read_text(encoding='utf-8', errors='replace')
+    for line in text.splitlines():
         # The last line of a run that was stopped may be torn.
         try: note = json.loads(line)
         except ValueError: continue

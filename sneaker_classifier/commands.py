@@ -63,14 +63,15 @@ def _empty_buffers():
 # Windows has no broken pipes, only invalid arguments.
 def _nobody_reads(e): return isinstance(e, BrokenPipeError) or os.name=='nt' and e.errno==errno.EINVAL and not e.filename
 
-# %% ../nbs/00_commands.ipynb #c2189069
+# %% ../nbs/00_commands.ipynb #70358b4b
 def _sentence(e):
     "What to say of an error; None where it is nothing that a person could mend"
     from fastcore.script import CliError
     from sneaker_classifier.files import printable, reason
     if isinstance(e, CliError): return str(e)
     if isinstance(e, ModuleNotFoundError): return f'{e.name} is not installed. This command needs it: python -m pip install -e ".[train]"'
-    if isinstance(e, OSError): return f'{printable(e.filename)} cannot be used: {reason(e)}.' if e.filename else f'The system refuses: {reason(e)}.'
+    if isinstance(e, OSError):
+        return f'{printable(e.filename)} cannot be used: {reason(e)}.' if e.filename else f'The system refuses: {reason(e)}.'
 
 @contextmanager
 def ending_well(

@@ -254,7 +254,7 @@ def _decode_into(path, files, opener):
             np.lib.format.write_array_header_1_0(f, dict(descr='|u1', fortran_order=False, shape=shape))
             take_room(f, f.tell()+math.prod(shape))
             found = pool.map(partial(_or_reason, opener), files)
-            for file,o in zip(files, tqdm(found, total=len(files), desc='Opening pictures', unit='picture', leave=False)):
+            for o,file in zip(tqdm(found, total=len(files), desc='Opening pictures', unit='picture', leave=False), files):
                 if isinstance(o, str): bad[file] = o
                 f.write(bytes(math.prod(shape[1:])) if isinstance(o, str) else o)
             write_whole(path.with_suffix('.json'), json.dumps(bad))

@@ -189,7 +189,7 @@ def counted(
     "Count reasons, to be said in a sentence"
     return ', '.join(f'{n} × {printable(o)}' for o,n in Counter(reasons).most_common())
 
-# %% ../nbs/00_files.ipynb #cfa5d5ae
+# %% ../nbs/00_files.ipynb #d3fe065a
 def _sweep(folder):
     for d,_,names in os.walk(folder):
         for o in names:
@@ -202,7 +202,7 @@ def one_at_a_time(
 ):
     "Lock a folder against other runs, and remove what is half written in it; raises `SneakerError` where another run is at work"
     from filelock import FileLock, Timeout # it comes with the training extra, which the others here can do without
-    folder,fresh = Path(folder).resolve(),not Path(folder).exists()
+    folder,fresh = Path(folder).resolve(),not os.path.exists(folder)
     # A singleton may be locked again by the thread that has locked it.
     lock = FileLock(make_folder(folder)/'.lock', is_singleton=True)
     with writing(folder):

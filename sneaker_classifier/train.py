@@ -62,7 +62,8 @@ def _packaged_weights(architecture):
     try: path = getattr(import_module(module), name).get_model_file_path()
     except ImportError: return None
     with reading(path): data = Path(path).read_bytes()
-    if sha256_of(data)!=sha256: raise SneakerError(f'{path} is not the file that was published: its sha256 differs. Install its package again.')
+    if sha256_of(data)!=sha256:
+        raise SneakerError(f'{path} is not the file that was published: its sha256 differs. Install its package again.')
     # weights_only: a file of weights must never be able to run code
     weights = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
     return dict(zip(timm.create_model(architecture).state_dict(), weights.values(), strict=True))
@@ -86,7 +87,8 @@ def _hub_refuses(url):
 
 def _as_published(path, sha256):
     "The cache calls a file by its sha256, where the system has links"
-    if len(sha256)==64 and sha256_of(path)!=sha256: raise SneakerError(f'{path} is not the file that was published: its sha256 differs. Delete it and try again.')
+    if len(sha256)==64 and sha256_of(path)!=sha256:
+        raise SneakerError(f'{path} is not the file that was published: its sha256 differs. Delete it and try again.')
     return path
 
 def _from_hub(architecture):
@@ -97,8 +99,8 @@ def _from_hub(architecture):
     if why := _hub_refuses(hf_hub_url(repo, 'model.safetensors')):
         path = try_to_load_from_cache(repo, 'model.safetensors')
         if isinstance(path, str): return _as_published(path, Path(path).resolve().name)
-        raise SneakerError(f'The ImageNet weights of {architecture} come from {hub.ENDPOINT}, which cannot be reached ({why}). Is this machine online? '
-            'Without it, use start = sneakers, start = scratch, or the path of a .safetensors file.')
+        raise SneakerError(f'The ImageNet weights of {architecture} come from {hub.ENDPOINT}, which cannot be reached ({why}). '
+            'Is this machine online? Without it, use start = sneakers, start = scratch, or the path of a .safetensors file.')
     path = hf_hub_download(repo, 'model.safetensors')
     if HfApi().verify_repo_checksums(repo).mismatches: raise SneakerError(f'{path} is not the file that was published: its sha256 differs. Delete it and try again.')
     return path

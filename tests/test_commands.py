@@ -1,16 +1,19 @@
 "The commands, from labelled photos to an answer, and what they say when something is wrong"
-import json, os, shutil
+import json, os, re, shutil, signal, subprocess, sys, time, tomllib
+from importlib import import_module
+from pathlib import Path
 
 import pytest
-from conftest import command
+from conftest import command, root
 
-from sneaker_classifier import SneakerClassifier
+from sneaker_classifier import SneakerClassifier, commands
+from sneaker_classifier.files import one_at_a_time
 from sneaker_classifier.samples import draw_shoe, make_samples
 
 
 def test_train_then_ask(trained, photos, tmp_path):
     out,done = trained
-    assert {o.name for o in out.iterdir()}=={'model.onnx', 'model.json', 'MODEL_CARD.md', 'model.safetensors', 'sneaker_model.pkl', 'split.csv', 'validation.npz', 'squares'}
+    assert {o.name for o in out.iterdir() if o.name!='.lock'}=={'model.onnx', 'model.json', 'MODEL_CARD.md', 'model.safetensors', 'sneaker_model.pkl', 'split.csv', 'validation.npz', 'squares'}
     for bad in ('notes.jpg', 'empty.png'): assert bad in done.stdout
     assert '80 pictures of 4 classes, 2 left out' in done.stdout
     clf = SneakerClassifier.load(out)
@@ -72,3 +75,194 @@ def test_folder_names_do_no_harm(tmp_path, quick_settings):
     shutil.copytree(photos/'puma_suede', photos/'con')
     done = command('train', '--data', photos, '--out', out, '--settings', quick_settings, ok=False)
     assert "The folder 'con' cannot be a label" in done.stderr
+
+
+on_unix = pytest.mark.skipif(os.name=='nt', reason='Windows sends Ctrl-C to all programs of a console at once')
+script = """
+import gc, sys, time
+from fastcore.script import call_parse
+from sneaker_classifier.commands import command
+
+class Tidies:
+    def __del__(self):
+        print('deaf', flush=True)
+        time.sleep(60)
+
+@call_parse
+@command('Stopped. {what} is safe.')
+def main(what:str): # What to do
+    try:
+        if what=='swallow':
+            o = Tidies()
+            del o
+        print('started', flush=True)
+        if what=='end': return
+        if what=='missing': import no_such_library
+        if what=='system': open('no/such/file')
+        if what=='bug': 1/0
+        time.sleep(60)
+    finally:
+        if what=='linger': time.sleep(60)
+"""
+
+def started(args, **kw): return subprocess.Popen([*map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **kw)
+
+def press(process, until='', wait=0., signals=(signal.SIGINT,)):
+    "What a program says in all, and its exit code, when it gets signals once it has said `until`; or after `wait` seconds"
+    said = b''
+    while until.encode() not in said and (new := process.stdout.read1(1)): said += new
+    for o in signals:
+        time.sleep(wait)
+        os.killpg(process.pid, o)
+    return (said+process.communicate(timeout=60)[0]).decode(errors='replace'), process.returncode
+
+def check_stopped(said, code, expected=130):
+    assert code==expected and 'Traceback' not in said, said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith('Stopped') and said.count('Stopped')==1, said
+    return last
+
+def exe(name): return Path(sys.executable).with_name(f'sneaker-{name}')
+
+
+@pytest.fixture
+def small_command(tmp_path):
+    path = tmp_path/'small.py'
+    path.write_text(script, encoding='utf-8')
+    return sys.executable, path
+
+
+@on_unix
+@pytest.mark.parametrize('what, until, signals, code', [('work', 'started', [signal.SIGINT], 130), ('work', 'started', [signal.SIGTERM], 143),
+    ('work', 'started', [signal.SIGHUP], 129), ('linger', 'started', [signal.SIGINT]*2, 130), ('linger', 'started', [signal.SIGTERM, signal.SIGINT], 130),
+    ('swallow', 'deaf', [signal.SIGINT], 130)])
+def test_whatever_stops_it_a_command_ends_in_one_line(what, until, signals, code, small_command):
+    start = time.monotonic()
+    assert check_stopped(*press(started([*small_command, what], cwd=root), until, 0.2, signals), code)==f'Stopped. {what} is safe.'
+    assert time.monotonic()-start<20
+
+
+@on_unix
+def test_what_is_started_to_go_on_goes_on(small_command):
+    process = started([*small_command, 'end'], cwd=root, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    said,code = press(process, wait=0.01, signals=[signal.SIGHUP]*5)
+    assert (said.strip(), code)==('started', 0)
+
+
+@pytest.mark.parametrize('what, code, words', [('end', 0, 'started'), ('missing', 1, 'no_such_library is not installed'), ('bug', 1, 'ZeroDivisionError'),
+    ('system', 1, f'no{os.sep}such{os.sep}file cannot be used: there is no such file or folder.'.replace(os.sep, '/'))])
+def test_other_ways_to_end(what, code, words, small_command):
+    done = subprocess.run([*small_command, what], cwd=root, capture_output=True, text=True)
+    assert done.returncode==code and words in done.stdout+done.stderr and ('Traceback' in done.stderr)==(what=='bug')
+
+
+def test_commands_start_where_nothing_is_loaded_yet():
+    scripts = tomllib.loads((root/'pyproject.toml').read_text(encoding='utf-8'))['project']['scripts']
+    for name,place in scripts.items():
+        name = name.removeprefix('sneaker-')
+        assert place==f'sneaker_classifier.commands:{name}' and callable(getattr(commands, name))
+        safe = getattr(import_module(f'sneaker_classifier.{name}'), f'sneaker_{name}').safe
+        assert re.match(r'Stopped\b', safe.format(out='models/mine'))
+    code = 'import sys; before = set(sys.modules); import sneaker_classifier.commands; print(*set(sys.modules)-before)'
+    loaded = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, check=True).stdout.split()
+    assert not [o for o in loaded if o.startswith(('fastcore', 'numpy', 'torch', 'asyncio', 'gradio'))]
+
+
+@on_unix
+@pytest.mark.parametrize('wait', [0.3, 0.6]) # Python itself needs 0.05 s to start, in which nobody hears Ctrl-C but itself
+@pytest.mark.parametrize('name', ['scrape', 'clean', 'train', 'evaluate', 'predict', 'app'])
+def test_stopped_while_it_loads(name, wait, photos, tmp_path):
+    args = dict(clean=['--data', photos], train=['--data', photos, '--out', 'm'], evaluate=['--data', photos], predict=sorted(photos.rglob('*.jpg'))*20, app=['--port', '7931'])
+    env = dict(os.environ, DDGS_PROXY='http://127.0.0.1:9') # where a search finds nothing, and goes on
+    check_stopped(*press(started([exe(name), *args.get(name, [])], cwd=tmp_path, env=env), wait=wait))
+
+
+@pytest.fixture(scope='module')
+def one_epoch(quick_settings, tmp_path_factory):
+    path = tmp_path_factory.mktemp('one')/'settings.ini'
+    path.write_text(quick_settings.read_text(encoding='utf-8').replace('epochs = 16', 'epochs = 1'), encoding='utf-8')
+    return path
+
+
+@on_unix
+def test_training_stopped_at_every_stage_goes_on(photos, one_epoch, tmp_path):
+    "While photos are opened, in the epoch, and while the model is exported, of which nothing may be lost"
+    args = [exe('train'), '--data', photos, '--out', tmp_path/'m', '--settings', one_epoch]
+    for until,stop,code in [('Opening', signal.SIGINT, 130), ('Epoch 1', signal.SIGTERM, 143)]:
+        last = check_stopped(*press(started(args), until, signals=[stop]), code)
+        assert last==f'Stopped. Finished epochs are safe in {tmp_path/"m"}; start again with the same settings to go on.'
+        assert not list(tmp_path.rglob('*.part'))
+    process = started(args)
+    while process.poll() is None and not list((tmp_path/'m').glob('unfinished-*-0001.pth')): time.sleep(0.01)
+    check_stopped(*press(process, wait=0.5))
+    assert list((tmp_path/'m').glob('unfinished-*')) and not (tmp_path/'m'/'model.json').exists()
+    done = command(*args[0].name.split('-')[1:], *args[1:])
+    assert 'Epoch 1/1' not in done.stdout and 'pictures kept back' in done.stdout
+    assert not list((tmp_path/'m').glob('unfinished-*')) and (tmp_path/'m'/'model.json').exists()
+
+
+@on_unix
+@pytest.mark.parametrize('stop, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_cleaning_stopped_goes_on_and_its_workers_are_quiet(stop, code, tmp_path):
+    make_samples(tmp_path/'raw', n=60, size=64)
+    last = check_stopped(*press(started([exe('clean'), '--data', tmp_path/'raw', '--out', tmp_path/'clean', '--workers', 2]), 'Cleaning', signals=[stop]), code)
+    assert f'safe in {tmp_path/"clean"}' in last and not list(tmp_path.rglob('*.part'))
+    assert '240 pictures came in' in command('clean', '--data', tmp_path/'raw', '--out', tmp_path/'clean').stdout
+
+
+@on_unix
+def test_naming_stopped(tmp_path):
+    files = sorted(make_samples(tmp_path, n=100, size=64).rglob('*.jpg'))
+    said,code = press(started([exe('predict'), *files]), 'Looking')
+    check_stopped(said, code)
+
+
+def test_a_reader_who_leaves_is_no_mistake(tmp_path):
+    files = sorted(make_samples(tmp_path, n=2, size=64).rglob('*.jpg'))
+    for env in ({}, dict(PYTHONUNBUFFERED='1')):
+        process = subprocess.Popen([exe('predict'), *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ, **env))
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait())==(b'', 141)
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='only Linux has a file that is always full')
+def test_output_that_cannot_be_written(tmp_path):
+    draw_shoe('puma_suede').save(tmp_path/'shoe.png')
+    with open('/dev/full', 'w') as full: done = subprocess.run([exe('predict'), tmp_path/'shoe.png'], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr.strip())==(1, 'The system refuses: the disk is full.')
+
+
+@pytest.mark.parametrize('page', ['cp1251', 'cp437', 'cp874', 'ascii'])
+def test_old_code_pages(page, tmp_path):
+    "Letters that they lack, and names that are no text at all"
+    photos = make_samples(tmp_path/'photos', ['puma_suede', 'adidas_superstar'], n=2, size=64)
+    (photos/'puma_suede'/'Größe × 鞋.jpg').write_text('no picture')
+    if sys.platform=='linux': (Path(os.fsdecode(os.fsencode(photos)+b'/puma_suede/\xe9\xff.jpg'))).write_text('no picture')
+    env = dict(os.environ, PYTHONIOENCODING=page)
+    for args in (['predict', *sorted(photos.rglob('*.jpg'))], ['clean', '--data', photos, '--out', tmp_path/'clean']):
+        done = subprocess.run([exe(args[0]), *args[1:]], env=env, capture_output=True)
+        assert b'Error' not in done.stderr and done.returncode==(args[0]=='predict'), done.stderr
+        assert b'it is not a picture' in done.stdout
+    assert (tmp_path/'clean'/'dropped.csv').read_text(encoding='utf-8').count('it is not a picture')==(2 if sys.platform=='linux' else 1)
+
+
+@pytest.mark.parametrize('name, out', [('train', 'a file'), *(('clean', o) for o in ('a file', 'a file/deeper', '/proc/nope', 'x'*300))])
+def test_a_place_that_cannot_be_written_to(name, out, photos, quick_settings, tmp_path):
+    if out.startswith('/proc') and sys.platform!='linux': pytest.skip('only Linux has /proc')
+    (tmp_path/'a file').touch()
+    done = command(name, '--data', photos, '--out', out, '--settings', quick_settings, cwd=tmp_path, ok=False)
+    assert re.fullmatch(r'.*cannot be written: .*\. Choose .*\.', done.stderr.strip()), done.stderr
+    assert [o.name for o in tmp_path.iterdir()]==['a file']
+
+
+@pytest.mark.parametrize('name', ['train', 'clean', 'scrape'])
+def test_one_run_at_a_time(name, photos, quick_settings, tmp_path):
+    with one_at_a_time(tmp_path/'out'):
+        done = command(name, *(() if name=='scrape' else ('--data', photos)), '--out', tmp_path/'out', '--settings', quick_settings, ok=False)
+    assert 'Another run is at work in' in done.stderr.splitlines()[-1]
+
+
+def test_signals_wait_while_workers_start():
+    code = 'import signal\nfrom sneaker_classifier.commands import held\ndef hear(*_): print("heard")\nsignal.signal(signal.SIGTERM, hear)\n' \
+        'with held():\n    signal.raise_signal(signal.SIGTERM)\n    print("started")\nprint("on")'
+    assert subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True).stdout.split()==['started', 'heard', 'on']

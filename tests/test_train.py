@@ -1,5 +1,5 @@
 "Training that is interrupted, runs out of memory, starts from a known model, or learns from brands alone"
-import hashlib, json, random
+import hashlib, json, random, time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -17,10 +17,13 @@ from fastai.torch_core import set_seed
 from fastai.vision.all import TensorImage
 from PIL import Image
 from safetensors.torch import load, save
+from sneaker_classifier import train
+from sneaker_classifier.files import WriteError, files_below
 from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.samples import make_samples
 from sneaker_classifier.settings import SneakerError, load_settings
 from sneaker_classifier.train import OutlierExposure, brand_hints, fit, sneaker_body, sneaker_learner
+from test_files import largest_file
 
 
 @pytest.fixture(scope='module')
@@ -246,3 +249,51 @@ def test_weights_that_were_changed_on_their_way_are_refused(hub, quick, monkeypa
     web,architecture = hub
     monkeypatch.setattr(web, 'sends', web.sends[:-1]+bytes([web.sends[-1]^1]))
     with pytest.raises(SneakerError, match='not the file that was published'): sneaker_body(replace(quick, architecture=architecture, start='imagenet'))
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(quick, monkeypatch, caplog):
+    monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', 'http://127.0.0.1:9')
+    monkeypatch.setattr('huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE', 'http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}')
+    start = time.monotonic()
+    with pytest.raises(SneakerError, match='come from http://127.0.0.1:9, which cannot be reached'): sneaker_body(replace(quick, start='imagenet'))
+    assert time.monotonic()-start<5 and not caplog.records
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for(quick, monkeypatch):
+    monkeypatch.setattr(train, 'get_hf_file_metadata', lambda *args, **kw: time.sleep(600))
+    monkeypatch.setattr(train, '_hub_patience', 0.1)
+    with pytest.raises(SneakerError, match='it does not answer'): sneaker_body(replace(quick, start='imagenet'))
+
+
+def test_what_was_fetched_once_is_there_without_a_hub(hub, quick, monkeypatch):
+    web,architecture = hub
+    training = replace(quick, architecture=architecture, start='imagenet')
+    first = sneaker_body(training).state_dict()
+    monkeypatch.setattr(train, 'get_hf_file_metadata', lambda *args, **kw: 1/0)
+    second = sneaker_body(training).state_dict()
+    assert all(torch.equal(first[o], second[o]) for o in first)
+
+
+def test_a_full_disk_costs_no_epoch(items, quick, tmp_path):
+    "Neither where the squares do not fit nor where what was learned does not"
+    files,opener = items.drop(columns='is_valid'),OpenSquare(quick.detail)
+    with largest_file(100_000), pytest.raises(WriteError, match='photos-.*npy cannot be written: files as large as that'):
+        open_all(files, opener, tmp_path/'squares'/'photos')
+    assert not files_below(tmp_path)
+    good,bad = open_all(files, opener, tmp_path/'squares'/'photos')
+    assert len(good)==len(files) and not bad
+    fit(learner(items, quick), replace(quick, epochs=1), tmp_path/'run', keep=True)
+    kept, = files_below(tmp_path/'run')
+    with largest_file(100_000), pytest.raises(WriteError, match='-0001.pth cannot be written: files as large as that') as e: fit(learner(items, quick), quick, tmp_path/'run')
+    assert '\n' not in str(e.value) and files_below(tmp_path/'run')==[kept]
+    epochs = Epochs()
+    fit(learner(items, quick), quick, tmp_path/'run', [epochs])
+    assert [e for e,_ in epochs.seen]==[0, 1, 2] and not files_below(tmp_path/'run')
+
+
+def test_what_is_kept_until_the_model_is_written_is_not_learned_again(items, quick, tmp_path):
+    first = fit(learner(items, quick), quick, tmp_path, keep=True)
+    epochs = Epochs()
+    second = fit(learner(items, quick), quick, tmp_path, [epochs])
+    assert not epochs.seen and not list(tmp_path.iterdir())
+    assert all(torch.equal(a, b) for a,b in zip(first.model.state_dict().values(), second.model.state_dict().values()))
