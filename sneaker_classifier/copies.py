@@ -349,37 +349,45 @@ def find_groups(
     return pd.DataFrame(dict(copy=_without_chains(prints, copies), group=_connected(pairs[detail>=_close], n)))
 
 # %% ../nbs/04_copies.ipynb #0f651308
-_slow = 16               # waves a side
-_cut = .03               # share of a side that is cut off in some views
-_agree,_near = .85,10    # agreement of waves, and distance of tints in levels, from which a picture is known again
+_slow = 16                  # waves a side
+_slowest = np.flatnonzero((np.indices((_slow, _slow))<8).all(0).ravel()[1:])   # a quarter of them, for a first look
+_cut = .03                  # share that is cut off in some views
+_agree = .94, .85            # agreement of waves from which a whole picture is known again, and one without its margins, which has more to tell
+_near = 8                   # levels by which its tints may be apart
 
-def _print_boxes(trim, inner):
-    "Boxes (views, 4) of the whole, of the trimmed and of what is trimmed within a frame: as it is, and with each choice of sides cut"
-    base,cuts = np.stack([[0., 0., 1., 1.], trim, inner]),np.array(list(itertools.product((0, _cut), repeat=4)))*[1, 1, -1, -1]
-    size = np.tile(base[:,2:]-base[:,:2], 2)
-    return (base[:,None]+cuts*size[:,None]).reshape(-1, 4)
+def _cuts(box):
+    "Boxes (16, 4): `box` itself, and with each choice of sides cut"
+    choices = np.array(list(itertools.product((0, _cut), repeat=4)))*[1, 1, -1, -1]
+    return box+choices*np.tile(box[2:]-box[:2], 2)
+
+def _within(inner, box): return np.tile(box[:2], 2)+inner*np.tile(box[2:]-box[:2], 2)
+
+def _print_boxes(im):
+    "Boxes (49, 4) of the views of a picture: 17 of the whole, of which the last is without a frame, and 32 without margins"
+    # A frame that is not quite plain hides the margins within it.
+    frame = np.array([1, 1, -1, -1])*_cut*max(im.size)/np.array(im.size*2)+[0, 0, 1, 1]
+    inner = _trim(im.crop((frame*np.array(im.size*2)).round().astype(int).tolist()))
+    return np.concatenate([_cuts(np.array([0., 0., 1., 1.])), frame[None], _cuts(_trim(im)), _cuts(_within(inner, frame))])
+
+_whole,_trimmed = slice(0, 17),slice(17, 49)
+_kept = [0, 15, 17, 32]   # the views whose signs are kept: the whole and the trimmed, as they are and with all sides cut
 
 def _views(im):
-    "Waves (48, 255) and tints (48, 3, 3, 3) of the views of a picture"
+    "Waves (49, 255) and tints (49, 3, 3, 3) of the views of a picture"
     small = im.copy()
     small.thumbnail((192, 192), Image.Resampling.BOX)
-    # A frame that is not quite plain hides the margins within it.
-    frame = [round(o*share) for share in (_cut, 1-_cut) for o in small.size]
-    inner = _trim(small.crop(frame))*(1-2*_cut)+_cut
-    boxes = _print_boxes(_trim(small), inner)*[*small.size, *small.size]
+    boxes = _print_boxes(small)*np.array(small.size*2)
     def seen(im, side): return np.stack([im.resize((side, side), Image.Resampling.BOX, box=tuple(b)) for b in boxes]).astype(np.float32)
     waves = dctn(seen(small.convert('L'), 32), axes=(1, 2), norm='ortho')[:,:_slow,:_slow].reshape(len(boxes), -1)[:,1:]
     return waves, _tint(seen(small, 3))
 
 def picture_print(
     im:Image.Image # RGB picture
-)->str:            # 112 letters, digits and signs
+)->str:            # 220 letters, digits and signs
     "What is needed to know a picture again, and too little to show it"
     waves,tints = _views(im)
-    trimmed,cut = 16,31   # of the 48 views: without margins, and with all four sides cut as well
-    signs = np.packbits(waves[[trimmed, cut]]>0, axis=1)
     # The three tints of a field add up to nothing, so two will do.
-    return b64encode(signs.tobytes()+(tints[trimmed][...,[0, 2]]/2).round().astype(np.int8).tobytes()).decode()
+    return b64encode(np.packbits(waves[_kept]>0, axis=1).tobytes()+(tints[_kept[::2]][...,[0, 2]]/2).round().astype(np.int8).tobytes()).decode()
 
 # %% ../nbs/04_copies.ipynb #b7ea11eb
 class Familiar:
@@ -387,10 +395,12 @@ class Familiar:
     def __init__(self,
         prints:list # Of `picture_print`; raises ValueError where one is damaged
     ):
-        # 255 signs fill 32 bytes; nine fields have two tints each.
-        rows = np.frombuffer(b''.join(b64decode(o, validate=True) for o in prints), np.uint8).reshape(len(prints), 2*32+18)
-        self.signs = (np.unpackbits(rows[:,:64].reshape(-1, 32), axis=1)[:,:255]*2.-1).astype(np.float32)
-        red,blue = np.moveaxis(rows[:,64:].copy().view(np.int8).reshape(-1, 3, 3, 2)*2., -1, 0)
+        # 255 signs of each of four views fill 32 bytes; nine fields of two views have two tints each.
+        rows = np.frombuffer(b''.join(b64decode(o, validate=True) for o in prints), np.uint8).reshape(len(prints), 4*32+2*18)
+        signs = (np.unpackbits(rows[:,:4*32].reshape(-1, 32), axis=1)[:,:255]*2.-1).astype(np.float32)
+        self.signs = signs.reshape(-1, 2, 2, 255).swapaxes(0, 1).reshape(2, -1, 255)   # whole, trimmed
+        self.slowest = np.ascontiguousarray(self.signs[..., _slowest])
+        red,blue = np.moveaxis(rows[:,4*32:].copy().view(np.int8).reshape(-1, 2, 3, 3, 2)*2., -1, 0)
         self.tints = np.stack([red, -red-blue, blue], -1)
 
     def find(self,
@@ -404,8 +414,15 @@ class Familiar:
     def _like(self, waves, tints):
         weight = np.sqrt(np.abs(waves))
         weight *= np.sign(waves)/(weight.sum(1, keepdims=True)+1e-3)
-        agreement = (weight@self.signs.T).reshape(len(waves), -1, 2).max(2)
-        near,view = np.flatnonzero(agreement.max(0)>=_agree),agreement.argmax(0)
-        a,b = self.tints[near],tints[view[near]]
+        return np.concatenate([self._near(weight[o], tints[o], base) for base,o in enumerate((_whole, _trimmed))])
+
+    def _near(self, weight, tints, base):
+        def agreement(weight, signs): return (weight@signs.T).reshape(len(weight), -1, 2).max(2)
+        first = weight[:,_slowest]/(np.abs(weight[:,_slowest]).sum(1, keepdims=True)+1e-3)
+        near = np.flatnonzero(agreement(first, self.slowest[base]).max(0)>=.75)
+        agreement = agreement(weight, self.signs[base].reshape(-1, 2, weight.shape[1])[near].reshape(-1, weight.shape[1]))
+        sure = agreement.max(0)>=_agree[base]
+        found,agreement = near[sure],agreement[:,sure]
+        a,b = self.tints[found, base],tints[agreement.argmax(0)]
         differ,strength = np.linalg.norm(a-b, axis=-1),(np.linalg.norm(a, axis=-1)+np.linalg.norm(b, axis=-1))/2
-        return near[(np.where(differ>strength/2, differ, 0).max((1, 2))<_near)]
+        return found[np.where(differ>strength/2, differ, 0).max((1, 2))<_near]

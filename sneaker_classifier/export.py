@@ -86,7 +86,7 @@ def _data_part(p, classes):
     n = p['pictures'].get('brand_only', 0)
     hints = f' {n} more to learn from, of which only the brand is known.' if n else ''
     per_class = _table(['Class', 'to learn from', 'kept back'], [(_md(f"{c['brand']} {c['model']}"), *c['pictures']) for c in classes])
-    return f"""{p['pictures']['train']} pictures to learn from, {p['pictures']['validation']} kept back for measuring, drawn class by class (seed {p['seed']}).{hints} Pictures of one photo are never on both sides. Plain margins are cut off, in training and when predicting. In training, pictures were shrunk and compressed by chance amounts, half of them lost a plain background to another one, and a class came by the square root of its size. `split.csv` has the first half of each picture's sha256 and a print of 82 bytes, by which it is known again; the pictures themselves are not here.
+    return f"""{p['pictures']['train']} pictures to learn from, {p['pictures']['validation']} kept back for measuring, drawn class by class (seed {p['seed']}).{hints} Pictures of one photo are never on both sides. Plain margins are cut off, in training and when predicting. In training, pictures were shrunk and compressed by chance amounts, half of them lost a plain background to another one, and a class came by the square root of its size. `split.csv` has the first half of each picture's sha256 and a print of 164 bytes, by which it is known again; the pictures themselves are not here.
 
 {per_class}"""
 

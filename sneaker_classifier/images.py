@@ -9,7 +9,7 @@ __all__ = ['formats', 'BadImage', 'looks_like_picture', 'open_image', 'picture_h
            'background_colour', 'subject_box', 'open_square', 'safe_name']
 
 # %% ../nbs/01_images.ipynb #cf70267f
-import io, math, os, warnings
+import io, math, warnings
 from functools import reduce
 
 import numpy as np
