@@ -123,7 +123,7 @@ def _start(name):
 
 scrape,clean,train,evaluate,predict,app = (partial(_start, o) for o in ('scrape', 'clean', 'train', 'evaluate', 'predict', 'app'))
 
-# %% ../nbs/00_commands.ipynb #68049d84
+# %% ../nbs/00_commands.ipynb #a22e483b
 def be_quiet():
     "Let the process that started this one decide when it ends"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -134,7 +134,7 @@ def held():
     "Within it, signals wait; processes that are started within it never hear of Ctrl-C"
     # Python lets no other thread decide about signals.
     if threading.current_thread() is not threading.main_thread(): return (yield)
-    came,before = [],{o:signal.getsignal(o) for o in _endings}
+    came,before = [],{o:signal.getsignal(o) or signal.SIG_DFL for o in _endings}
     for o in before: signal.signal(o, lambda *args: came.append(args))
     # A new process inherits what is blocked, but no function that would handle it.
     block = getattr(signal, 'pthread_sigmask', None)
