@@ -166,6 +166,7 @@ def _write_table(path, table): write_whole(path, table.to_csv(index=False, linet
 
 def _decide(records, decisions):
     "The tables of kept and of dropped pictures that follow from records and decisions"
+    if not (records.reason=='').any(): return pd.DataFrame(columns=_item_columns, dtype=str), records.assign(file=records.raw, of='')[_dropped_columns]
     good = records[records.reason==''].astype(dict(pixels=int, width=int, height=int)).sort_values(['pixels', 'raw'], ascending=[False, True])
     # What is said of a photo is said of its copies too: else the next best would take its place.
     photo = good.label+' '+good['copy']
