@@ -374,8 +374,8 @@ def _train_into(out, data, settings, groups, brands, keep):
     opener = OpenSquare(t.detail, settings.limits)
     items,bad = _usable_items(data, groups, opener, out/'squares'/'photos')
     known = start_model(t)
-    met = met_before(items, known.folder, settings.limits) if known else None
-    items = split_items(items, t.validation, t.seed, *(met.before==o for o in ('learned', 'kept'))) if known else split_items(items, t.validation, t.seed)
+    met = met_before(items, known.folder, settings.limits) if known else pd.DataFrame(dict(before='', by=''), index=items.index)
+    items = split_items(items, t.validation, t.seed, met.before=='learned', met.before=='kept')
     set_seed(t.seed)
     learn = sneaker_learner(sneaker_dls(items, t, opener), t)
     cbs = []

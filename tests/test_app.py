@@ -127,7 +127,7 @@ def disk_error(number): return OSError(number, os.strerror(number))
 @pytest.mark.parametrize('number', [errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EIO])
 def test_a_correction_that_cannot_be_saved(tmp_path, monkeypatch, number):
     def refuse(*args): raise disk_error(number)
-    monkeypatch.setattr(app_module, 'write_whole', refuse)
+    monkeypatch.setattr(os, 'replace', refuse)
     with pytest.raises(SneakerError, match='puma_suede.* cannot be written'): save_correction(sanitize(draw_shoe('puma_suede', size=100)), 'puma_suede', tmp_path)
 
 @pytest.mark.parametrize('folder', ['file', 'file/feedback', 'x'*300, 'labels'])

@@ -1,5 +1,5 @@
 "Scraping: searches that are refused, servers that misbehave, addresses that point inwards, and runs that are killed"
-import asyncio, hashlib, json, random, socket, ssl, subprocess, sys, threading, time, tracemalloc
+import asyncio, hashlib, json, os, random, socket, ssl, subprocess, sys, threading, time, tracemalloc
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -331,10 +331,10 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
 
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
-    def full(path, data): raise OSError(28, 'No space left on device', str(path))
-    monkeypatch.setattr(sc, 'write_whole', full)
+    def full(part, path): raise OSError(28, 'No space left on device', str(path))
+    monkeypatch.setattr(os, 'replace', full)
     with LocalWeb(pictures(5)) as web:
-        with pytest.raises(SneakerError, match='No space left'): download(web, [f'/good/{i}' for i in range(5)], tmp_path)
+        with pytest.raises(SneakerError, match='the disk is full'): download(web, [f'/good/{i}' for i in range(5)], tmp_path)
         monkeypatch.undo()
         assert download(web, [f'/good/{i}' for i in range(5)], tmp_path)[0].new==5
 
