@@ -34,7 +34,7 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .copies import Familiar, picture_print
-from .files import SneakerError, counted, part_file, reading, reason, sha256_of, take_room, usable_cores, write_whole
+from .files import SneakerError, counted, part_file, printable, reading, reason, sha256_of, take_room, usable_cores, write_whole
 from .images import BadImage, background_colour, fit_square, open_image, subject_box
 from .settings import Limits, Training, labelled_files, left_behind, load_settings
 
@@ -83,7 +83,7 @@ def labelled_items(
     if groups is None and (path/'items.csv').is_file(): groups = path/'items.csv'
     table,named = _Groups(groups) if groups else None,0
     for label,file,why in labelled_files(path):
-        if why and not label and file.parent!=path and why!=left_behind: raise SneakerError(f'{path}: {why}. Call it something like nike_air_force_1.')
+        if why and not label and file.parent!=path and why!=left_behind: raise SneakerError(f'The folder {printable(file.relative_to(path).parts[0])!r} cannot be a label. Call it something like nike_air_force_1.')
         group = table.find(file, len(file.relative_to(path).parts)-1) if table and not why else None
         named += group is not None
         if not group and not why: group,why = _own_group(file)

@@ -286,8 +286,8 @@ def sneaker_evaluate(
     bad = {**items.attrs['left_out'], **report.bad}
     for file,why in bad.items(): print(f'{printable(file)}: {why}')
     by_looks = (met.by[learned]=='looks').sum()
-    print(f"{len(report.answers)} pictures measured. Left out: {learned.sum()} that it was trained on ({learned.sum()-by_looks} known by their file, {by_looks} by their looks) "
-        f"and {len(bad)} that cannot be used. {_summary(report.metrics)}")
+    print(f"{len(report.answers)} pictures measured; {learned.sum()} that it was trained on and {len(bad)} that cannot be used left out "
+        f"({learned.sum()-by_looks} known by their file, {by_looks} by their looks). {_summary(report.metrics)}")
     if not unknown: return
     u = false_certainty(clf, unknown)
     print(f"Of {u['pictures']} pictures of none of its classes it is falsely certain of {u['sure']} ({u['share']:.1%}); {u['bad']} cannot be used.")

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import root
+from conftest import needs, root
 
 from sneaker_classifier.files import SneakerError, WriteError, files_below, make_folder, one_at_a_time, part_file, reading, sha256_of, \
     take_room, usable_cores, write_whole
@@ -20,7 +20,7 @@ def refuse(number): return lambda *args, **kw: (_ for _ in ()).throw(OSError(num
 @contextmanager
 def largest_file(size):
     "Within it, the system lets no file grow beyond `size` bytes, as a disk does that is full"
-    resource = pytest.importorskip('resource', reason='Windows has no such limit')
+    import resource
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try: yield
@@ -49,6 +49,7 @@ def test_errors_of_windows(number, words, tmp_path, monkeypatch):
     with pytest.raises(WriteError, match=words): write_whole(tmp_path/'x', 'x')
 
 
+@pytest.mark.skipif(os.name=='nt', reason='Windows has no such limit')
 def test_a_disk_that_is_full(tmp_path):
     with largest_file(100_000):
         with pytest.raises(WriteError, match='large.bin cannot be written: files as large as that'): write_whole(tmp_path/'large.bin', bytes(200_000))
@@ -57,8 +58,9 @@ def test_a_disk_that_is_full(tmp_path):
     assert [o.name for o in files_below(tmp_path)]==['small.bin']
 
 
+@pytest.mark.skipif(os.name=='nt', reason='Windows has no such limit')
 def test_what_torch_cannot_save(tmp_path):
-    torch = pytest.importorskip('torch')
+    torch = needs('torch')
     with largest_file(100_000), pytest.raises(WriteError, match='weights.pth cannot be written: files as large as that'):
         with part_file(tmp_path/'weights.pth') as f: torch.save(dict(w=torch.zeros(100_000)), f)
     assert not files_below(tmp_path)
@@ -157,7 +159,7 @@ def test_a_process_bound_to_one_core():
 
 @pytest.mark.parametrize('asked, platform, cores, processes', [(None, 'linux', 6, 6), (None, 'win32', 64, 61), (1000, 'win32', 64, 61), (1000, 'linux', 2, 8), (3, 'linux', 1, 3)])
 def test_processes_that_clean(asked, platform, cores, processes, monkeypatch):
-    clean = pytest.importorskip('sneaker_classifier.clean')
+    clean = needs('sneaker_classifier.clean')
     monkeypatch.setattr(clean, 'usable_cores', lambda: cores)
     monkeypatch.setattr(sys, 'platform', platform)
     assert clean._processes(asked)==processes
@@ -191,7 +193,7 @@ def test_a_model_that_may_not_be_read(name, folder, monkeypatch):
 
 
 def test_what_training_may_not_read(folder, monkeypatch):
-    pytest.importorskip('fastai')
+    needs('fastai')
     from sneaker_classifier.data import learned_ids
     from sneaker_classifier.evaluate import validation_logits
     from sneaker_classifier.export import load_sneaker_learner
@@ -217,7 +219,7 @@ def test_settings_that_may_not_be_read(tmp_path, monkeypatch):
 
 
 def test_cleaning_says_what_it_may_not_read(tmp_path, monkeypatch):
-    clean = pytest.importorskip('sneaker_classifier.clean')
+    clean = needs('sneaker_classifier.clean')
     from sneaker_classifier.samples import make_samples
     raw = make_samples(tmp_path/'raw', n=1, size=64)
     real = clean.sha256_of
@@ -232,8 +234,9 @@ def test_cleaning_says_what_it_may_not_read(tmp_path, monkeypatch):
     assert len(clean.clean_images(raw, tmp_path/'clean', workers=1, progress=False).items)==3
 
 
+@pytest.mark.skipif(os.name=='nt', reason='Windows has no such limit')
 def test_a_disk_that_fills_up_while_cleaning(tmp_path):
-    clean = pytest.importorskip('sneaker_classifier.clean')
+    clean = needs('sneaker_classifier.clean')
     from sneaker_classifier.samples import make_samples
     raw = make_samples(tmp_path/'raw', n=2, size=200)
     for workers in (1, 2):
