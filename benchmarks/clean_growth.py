@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pandas as pd
-from sneaker_classifier.clean import _connected, near_pairs
+from sneaker_classifier.copies import _connected, near_pairs
 
 def hashes_of(n, crowded, seed=0):
     "(n, 28) hashes; picture 5k+1 is a copy of picture 5k"
