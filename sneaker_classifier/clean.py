@@ -139,7 +139,8 @@ def _check_table(path, table, right):
     for column in table.columns.intersection(list(right)):
         fits,what = right[column]
         for line,value in enumerate(table[column], 2):
-            if not fits(value): raise SneakerError(f'The table {path} cannot be used: {column} in its line {line} is {printable(value)[:80]!r}. '
+            if fits(value): continue
+            raise SneakerError(f'The table {path} cannot be used: {column} in its line {line} is {printable(value)[:80]!r}. '
                 f'It should be {what}. Mend that line or remove it.')
 
 def _read_table(path, columns):
@@ -166,7 +167,8 @@ def _write_table(path, table): write_whole(path, table.to_csv(index=False, linet
 
 def _decide(records, decisions):
     "The tables of kept and of dropped pictures that follow from records and decisions"
-    if not (records.reason=='').any(): return pd.DataFrame(columns=_item_columns, dtype=str), records.assign(file=records.raw, of='')[_dropped_columns]
+    if not (records.reason=='').any():
+        return pd.DataFrame(columns=_item_columns, dtype=str), records.assign(file=records.raw, of='')[_dropped_columns]
     good = records[records.reason==''].astype(dict(pixels=int, width=int, height=int)).sort_values(['pixels', 'raw'], ascending=[False, True])
     # What is said of a photo is said of its copies too: else the next best would take its place.
     photo = good.label+' '+good['copy']
@@ -491,7 +493,9 @@ def sneaker_clean(
     report = clean_images(data, out, load_settings(settings), workers)
     print(report.table.to_string())
     for why,n in report.reasons.items(): print(f'{n} × {why}')
-    if not len(report.items): raise SneakerError(f'None of the pictures in {data} can be used: {counted(report.dropped.reason)}. {Path(out)/"dropped.csv"} has a line for each.')
+    if not len(report.items):
+        raise SneakerError(f'None of the pictures in {data} can be used: {counted(report.dropped.reason)}. '
+            f'{Path(out)/"dropped.csv"} has a line for each.')
     suspects = find_suspects(out, model)
     print(f'{report} Each has its line in {Path(out)/"items.csv"} or {Path(out)/"dropped.csv"}. {Path(out)/"suspects.csv"} ranks {len(suspects)} '
         f'pictures by how little they seem to belong: in a notebook, review({out!r}) shows them.')

@@ -288,7 +288,8 @@ def _connected(pairs, n):
 def _in_parts(score, prints, pairs, progress=False):
     "`score` of each pair; a hundred at a time fit into the processor's own memory"
     parts = np.array_split(pairs, -(-len(pairs)//100)) if len(pairs) else []
-    return np.concatenate([np.zeros(0), *(score(prints, o) for o in tqdm(parts, desc='Looking for copies', disable=not progress, leave=False))])
+    bar = tqdm(parts, desc='Looking for copies', disable=not progress, leave=False)
+    return np.concatenate([np.zeros(0), *(score(prints, o) for o in bar)])
 
 def _nearest_views(hashes, i, j):
     "A row as `near_pairs` has it for any two pictures"
@@ -305,8 +306,8 @@ def _about_one_colour(prints, i, j):
 def _in_other_colours(prints, copies):
     "Pairs of pictures that chains of copies (pairs, 2) connect though they show different colours"
     members = pd.Series(np.arange(len(prints.hashes))).groupby(_connected(copies, len(prints.hashes))).agg(list)
-    pairs = [o for m in members if len(m)>2 for o in itertools.combinations(m, 2) if o[0] in m[:_crowd] and not _about_one_colour(prints, *o)]
-    pairs = np.array([_nearest_views(prints.hashes, *o) for o in pairs]).reshape(-1, 5)
+    pairs = [o for m in members if len(m)>2 for o in itertools.combinations(m, 2) if o[0] in m[:_crowd]]
+    pairs = np.array([_nearest_views(prints.hashes, *o) for o in pairs if not _about_one_colour(prints, *o)]).reshape(-1, 5)
     pairs = pairs[_in_parts(_agreement, prints, pairs)>=_copy]
     return pairs[_in_parts(_other_colour, prints, pairs)>=_other, :2]
 
@@ -352,7 +353,8 @@ def find_groups(
 _slow = 16                  # waves a side
 _slowest = np.flatnonzero((np.indices((_slow, _slow))<8).all(0).ravel()[1:])   # a quarter of them, for a first look
 _cut = .03                  # share that is cut off in some views
-_agree = .94, .85            # agreement of waves from which a whole picture is known again, and one without its margins, which has more to tell
+# agreement of waves from which a whole picture is known again, and one without its margins, which has more to tell
+_agree = .94, .85
 _near = 8                   # levels by which its tints may be apart
 
 def _cuts(box):
@@ -387,7 +389,8 @@ def picture_print(
     "What is needed to know a picture again, and too little to show it"
     waves,tints = _views(im)
     # The three tints of a field add up to nothing, so two will do.
-    return b64encode(np.packbits(waves[_kept]>0, axis=1).tobytes()+(tints[_kept[::2]][...,[0, 2]]/2).round().astype(np.int8).tobytes()).decode()
+    signs,two = np.packbits(waves[_kept]>0, axis=1),(tints[_kept[::2]][...,[0, 2]]/2).round().astype(np.int8)
+    return b64encode(signs.tobytes()+two.tobytes()).decode()
 
 # %% ../nbs/04_copies.ipynb #b7ea11eb
 class Familiar:

@@ -67,8 +67,9 @@ class _Groups:
     def check(self, named, files, path):
         "Refuse a table that names less than half of the files"
         if 2*named>=len(files): return
-        raise SneakerError(f'The table of groups {self.csv} names {named} of the {len(files)} pictures in {path}, so that copies of one photo could be learned and measured. '
-            f'Its column file should have paths such as {Path(os.path.relpath(files[0], self.csv.parent)).as_posix()}. (If it is an old items.csv, run sneaker-clean again.)')
+        such = Path(os.path.relpath(files[0], self.csv.parent)).as_posix()
+        raise SneakerError(f'The table of groups {self.csv} names {named} of the {len(files)} pictures in {path}, so that copies of one photo '
+            f'could be learned and measured. Its column file should have paths such as {such}. (If it is an old items.csv, run sneaker-clean again.)')
 
 def _own_group(file):
     try: return sha256_of(file), ''
@@ -83,13 +84,16 @@ def labelled_items(
     if groups is None and (path/'items.csv').is_file(): groups = path/'items.csv'
     table,named = _Groups(groups) if groups else None,0
     for label,file,why in labelled_files(path):
-        if why and not label and file.parent!=path and why!=left_behind: raise SneakerError(f'The folder {printable(file.relative_to(path).parts[0])!r} cannot be a label. Call it something like nike_air_force_1.')
-        group = table.find(file, len(file.relative_to(path).parts)-1) if table and not why else None
+        parts = file.relative_to(path).parts
+        if why and not label and len(parts)>1 and why!=left_behind:
+            raise SneakerError(f'The folder {printable(parts[0])!r} cannot be a label. Call it something like nike_air_force_1.')
+        group = table.find(file, len(parts)-1) if table and not why else None
         named += group is not None
         if not group and not why: group,why = _own_group(file)
         if why: left_out[str(file)] = why
         else: rows.append((str(file), label, group))
-    if not rows: raise SneakerError(f'There are no pictures in {path}{f" ({counted(left_out.values())})" if left_out else ""}. It should hold one folder of pictures for each class.')
+    why = f' ({counted(left_out.values())})' if left_out else ''
+    if not rows: raise SneakerError(f'There are no pictures in {path}{why}. It should hold one folder of pictures for each class.')
     if table: table.check(named, [o[0] for o in rows], path)
     items = pd.DataFrame(rows, columns=['file', 'label', 'group'])
     items.attrs['left_out'] = left_out
@@ -103,7 +107,9 @@ def _refuse_too_few(items, new, learned, kept, folds):
     few = [o for o,n in groups.items() if n<folds and o not in met['learned']|met['kept']]
     if few: raise SneakerError(f'Too few different pictures of {", ".join(few)}: at least {folds} of each class are needed.')
     nothing = [o for o,n in groups.items() if not n and o not in met['learned']]
-    if nothing: raise SneakerError(f'Nothing would be learned of {", ".join(nothing)}: the model to start from keeps back all pictures of it that are here. Add others, or start from imagenet.')
+    if nothing:
+        raise SneakerError(f'Nothing would be learned of {", ".join(nothing)}: the model to start from keeps back all pictures of it '
+            'that are here. Add others, or start from imagenet.')
 
 def _kept_of_new(new, share_of, folds, seed):
     "Which of the new pictures are kept back: a share of each class; of classes with few, a share of them all"
@@ -132,7 +138,8 @@ def split_items(
     _refuse_too_few(items, new, learned, kept, folds)
     split = items.assign(is_valid=kept | items.index.isin(_kept_of_new(new, set(items.label[learned]), folds, seed)))
     if split.label[split.is_valid].nunique()<2:
-        raise SneakerError('There are too few pictures to measure on: the model to start from has learned nearly all of these. Add new ones, or start from imagenet.')
+        raise SneakerError('There are too few pictures to measure on: the model to start from has learned nearly all of these. '
+            'Add new ones, or start from imagenet.')
     return split
 
 # %% ../nbs/05_data.ipynb #647edaf5
@@ -188,7 +195,8 @@ def met_before(
     prints = split[split.print!='']
     if len(prints) and len(others):
         try: familiar = Familiar(prints.print)
-        except ValueError: raise SneakerError(f'{Path(folder)/"split.csv"} is damaged: its prints cannot be read. Export the model again.') from None
+        except ValueError:
+            raise SneakerError(f'{Path(folder)/"split.csv"} is damaged: its prints cannot be read. Export the model again.') from None
         look = partial(_looks_like, familiar=familiar, learned=~prints.is_valid.to_numpy(), limits=limits)
         with ThreadPoolExecutor(usable_cores()) as pool:
             found = list(tqdm(pool.map(look, others), total=len(others), desc='Looking for what it knows', unit='picture', leave=False))
@@ -199,8 +207,11 @@ def met_sentence(
     met:dict # Counts of (before, by), as `met_before` has them
 )->str:
     "How many pictures a model knew from its training, and by what"
-    def number(before): return f"{sum(n for (b,_),n in met.items() if b==before)} ({met.get((before, 'file'), 0)} known by their file, {met.get((before, 'looks'), 0)} by their looks)"
-    return f"Of {sum(met.values())} pictures the model to start from has learned {number('learned')}, which are not measured, and kept back {number('kept')}, which are kept back again."
+    def number(before):
+        by_file,by_looks = (met.get((before, o), 0) for o in ('file', 'looks'))
+        return f'{by_file+by_looks} ({by_file} known by their file, {by_looks} by their looks)'
+    return (f"Of {sum(met.values())} pictures the model to start from has learned {number('learned')}, which are not measured, "
+        f"and kept back {number('kept')}, which are kept back again.")
 
 def learned_by(
     items:pd.DataFrame, # From `labelled_items`

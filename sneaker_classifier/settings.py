@@ -74,8 +74,8 @@ def _labels_of(folders):
     for o in folders:
         other = first.setdefault(to_label(o.name), o)
         if to_label(o.name) and _spelling(other.name)!=_spelling(o.name):
-            raise SneakerError(f'The folders {printable(other.name)!r} and {printable(o.name)!r} would both be the class {to_label(o.name)!r}. '
-                'Rename one of them, or put their pictures together.')
+            raise SneakerError(f'The folders {printable(other.name)!r} and {printable(o.name)!r} would both be '
+                f'the class {to_label(o.name)!r}. Rename one of them, or put their pictures together.')
     return {o.name:to_label(o.name) for o in folders}
 
 def _why_not(parts, label, path):
@@ -91,7 +91,8 @@ def labelled_files(
     "Every file that belongs to a class, at any depth; raises `SneakerError` where the folders cannot be understood"
     folder = Path(folder)
     if not folder.is_dir(): raise SneakerError(f'{printable(folder)} is not a folder. It should hold one folder of pictures for each class.')
-    with reading(folder): classes = sorted(o for o in folder.iterdir() if o.is_dir() and not o.name.startswith('.') and not is_left_behind(o.name))
+    with reading(folder): classes = sorted(o for o in folder.iterdir() if o.is_dir())
+    classes = [o for o in classes if not o.name.startswith('.') and not is_left_behind(o.name)]
     for o in classes:
         with reading(o): halves = o.name.lower() in _splits and any(p.is_dir() for p in o.iterdir())
         if halves: raise SneakerError(f'{printable(o)} looks like one half of a split, not like a class. '
