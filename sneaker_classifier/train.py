@@ -204,8 +204,11 @@ def brand_hints(
     opener:OpenSquare
 )->BrandHints:
     "A callback that learns from pictures of which only the brand is known"
-    brands = [to_label(class_of(o, classes).brand) for o in learn.dls.vocab]
+    names = [class_of(o, classes).brand for o in learn.dls.vocab]
+    brands = [to_label(o) for o in names]
     for o in sorted(items.label.unique()):
+        one = sorted({name for name in names if to_label(name)==o})
+        if len(one)>1: raise SneakerError(f'The folder {o!r} could be of the brands {" and ".join(one)}. Give them names that differ in letters.')
         if o not in brands: raise SneakerError(f'No class is of the brand {o!r}. {nearest(o, sorted(set(brands)))}')
     share = len(items)/len(learn.dls.train_ds)
     few = replace(training, batch_size=max(2, round(training.batch_size*share)))

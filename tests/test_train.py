@@ -21,7 +21,7 @@ from sneaker_classifier import train
 from sneaker_classifier.files import WriteError, files_below
 from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.samples import make_samples
-from sneaker_classifier.settings import SneakerError, load_settings
+from sneaker_classifier.settings import SneakerClass, SneakerError, load_settings
 from sneaker_classifier.train import OutlierExposure, brand_hints, fit, sneaker_body, sneaker_learner
 from test_files import largest_file
 
@@ -131,6 +131,8 @@ def test_brand_hints(items, quick, tmp_path):
     hints.after_loss()
     assert abs(hints.learn.loss_grad-1+np.log(2/(3+np.exp(9))))<1e-5
     with pytest.raises(SneakerError, match="No class is of the brand 'karhu'"): brand_hints(learn, brands.assign(label='karhu'), {}, quick, opener)
+    two = {o:SneakerClass(o, brand, 'x') for o,brand in zip(learn.dls.vocab, ('A+', 'A-', 'B', 'B'))}
+    with pytest.raises(SneakerError, match='brands A[+] and A-'): brand_hints(learn, brands.assign(label='a'), two, quick, opener)
 
 
 class Sizes(Callback):
