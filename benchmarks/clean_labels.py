@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import sneaker_classifier
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
-from sneaker_classifier.clean import find_suspects
+from sneaker_classifier.review import find_suspects
 from sneaker_classifier.samples import draw_shoe
 
 def colour(rng): return tuple(int(o) for o in rng.integers(0, 256, 3))

@@ -112,9 +112,12 @@ def command(
     return decorate
 
 # %% ../nbs/00_commands.ipynb #61c39704
+# Where a command is defined, where that is not the module of its name
+_rooms = dict(clean='review', train='export')
+
 def _start(name):
     with ending_well('Stopped before it began.', at_once=True) as stop:
-        f = getattr(import_module(f'sneaker_classifier.{name}'), f'sneaker_{name}')
+        f = getattr(import_module(f'sneaker_classifier.{_rooms.get(name, name)}'), f'sneaker_{name}')
         from fastcore.script import parse_cli
         args,kwargs,_ = parse_cli(f)
         stop.safe,stop.at_once = f.safe.format(**kwargs),False

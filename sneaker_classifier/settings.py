@@ -142,7 +142,7 @@ class Scrape:
 @dataclass(frozen=True)
 class Training:
     "How a network is trained"
-    architecture:str = _text(r'[a-z0-9_.]+', 'the name of a timm network, such as resnet34 or tf_efficientnet_lite0')
+    architecture:str = _text(r'[a-z0-9_.]+', 'auto or the name of a timm network, such as resnet34')
     start:str = _text(r'.+', 'scratch, imagenet, sneakers, the path of a model folder or of a .safetensors file')
     epochs:int = _whole(1, 1000)
     repeats:int = _whole(1, 100)

@@ -67,7 +67,7 @@ def photos(tmp_path_factory):
 def quick_settings(tmp_path_factory):
     "The project's settings with a small network and a few short epochs"
     text = (root/'settings.ini').read_text(encoding='utf-8')
-    for old,new in [('= resnet34','= tf_efficientnet_lite0'), ('start = sneakers','start = imagenet'), ('epochs = 10','epochs = 16'),
+    for old,new in [('architecture = auto','architecture = tf_efficientnet_lite0'), ('start = sneakers','start = imagenet'), ('epochs = 10','epochs = 16'),
         ('detail = 140','detail = 64'), ('\nsize = 160','\nsize = 64'), ('predict_size = 208','predict_size = 64'), ('batch_size = 32','batch_size = 8'), ('= 0.002','= 0.01')]:
         assert old in text
         text = text.replace(old, new)

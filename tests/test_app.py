@@ -10,22 +10,19 @@ from conftest import command, root
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from sneaker_classifier import Prediction, SneakerClassifier, app as app_module
-from sneaker_classifier.app import _free_port, _upload_folder, answer_html, answers_csv, known_html, launch, save_correction
+from sneaker_classifier import Prediction, SneakerClassifier, app as app_module, guard
+from sneaker_classifier.app import answer_html, known_html, launch, save_correction
+from sneaker_classifier.guard import free_port, upload_folder
+from sneaker_classifier.predict import answers_csv
 from sneaker_classifier.images import sanitize
 from sneaker_classifier.samples import draw_shoe
 from sneaker_classifier.settings import SneakerError
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
 def left(seconds=10):
     "What uploads have left behind; the last of it may go a moment after the answer has come"
     end = time.monotonic()+seconds
-    while (files := [o for o in Path(_upload_folder().name).rglob('*') if o.is_file()]) and time.monotonic()<end: time.sleep(.05)
+    while (files := [o for o in Path(upload_folder().name).rglob('*') if o.is_file()]) and time.monotonic()<end: time.sleep(.05)
     return files
 
 @pytest.fixture(scope='module')
@@ -33,7 +30,7 @@ def clf(): return SneakerClassifier.load()
 
 @pytest.fixture(scope='module')
 def app(tmp_path_factory):
-    app = launch(port=free_port(), feedback=tmp_path_factory.mktemp('feedback'))
+    app = launch(port=0, feedback=tmp_path_factory.mktemp('feedback'))
     yield app
     app.close()
 
@@ -142,9 +139,9 @@ def test_an_upload_that_the_disk_does_not_take(app, monkeypatch):
     async def full(request, folder, *args, **kw):
         Path(folder).mkdir(parents=True)
         raise disk_error(errno.ENOSPC)
-    monkeypatch.setattr(app_module, 'upload_fn', full)
+    monkeypatch.setattr(guard, 'upload_fn', full)
     r = httpx.post(f'{app.local_url}gradio_api/upload', files=dict(files=('x.jpg', b'x')))
-    assert r.status_code==507 and 'cannot be written' in r.text and not any(Path(_upload_folder().name).iterdir())
+    assert r.status_code==507 and 'cannot be written' in r.text and not any(Path(upload_folder().name).iterdir())
 
 
 def test_spreadsheets_get_no_formulas():
@@ -209,7 +206,7 @@ def test_the_environment_stays_as_it_was(monkeypatch):
 # Ports
 
 def port_error(host='127.0.0.1', port=0):
-    with pytest.raises(SneakerError) as e: _free_port(host, port)
+    with pytest.raises(SneakerError) as e: free_port(host, port)
     return str(e.value)
 
 @pytest.mark.parametrize('port', [-1, 65536, 99999, 10**20])
@@ -238,7 +235,7 @@ def test_a_machine_without_the_second_address_of_localhost(monkeypatch):
         return create(address, family=family)
     monkeypatch.setattr(socket, 'create_server', only_ipv4)
     monkeypatch.setattr(socket, 'getaddrinfo', lambda *args, **kw: [(socket.AF_INET6, 1, 6, '', ('::1', 0, 0, 0)), (socket.AF_INET, 1, 6, '', ('127.0.0.1', 0))])
-    assert _free_port('localhost', 0)>0
+    assert free_port('localhost', 0)>0
 
 def test_a_free_port_that_another_takes_meanwhile(monkeypatch):
     serve,tried = app_module.gr.Blocks.launch,[]
@@ -251,7 +248,7 @@ def test_a_free_port_that_another_takes_meanwhile(monkeypatch):
     assert httpx.get(app.local_url).status_code==200 and app.server_port==tried[1]
     app.close()
     tried.clear()
-    with pytest.raises(SneakerError, match='is taken'): launch(port=free_port())
+    with pytest.raises(SneakerError, match='is taken'): launch(port=free_port('127.0.0.1', 0))
 
 @pytest.mark.parametrize('host', ['::1', '[::1]', 'localhost'])
 def test_other_names_of_this_machine(host):
@@ -267,7 +264,7 @@ def test_a_command_says_it_in_one_line():
 
 @pytest.mark.parametrize('start', [[sys.executable, root/'app.py'], [Path(sys.executable).with_name('sneaker-app')]])
 def test_commands_answer_and_clean_up(start, tmp_path):
-    port = free_port()
+    port = free_port('127.0.0.1', 0)
     run,url = started([*start, '--port', port], tmp_path)
     try: assert url==f'http://127.0.0.1:{port}/' and httpx.get(url).status_code==200
     finally: run.terminate()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from test_app import evil_model, free_port, left
+from test_app import evil_model, left
 
 from sneaker_classifier import Prediction, SneakerClassifier
 from sneaker_classifier.app import launch
@@ -17,7 +17,7 @@ def feedback(tmp_path_factory): return tmp_path_factory.mktemp('feedback')
 
 @pytest.fixture(scope='module')
 def app(feedback):
-    app = launch(port=free_port(), feedback=feedback)
+    app = launch(port=0, feedback=feedback)
     yield app
     app.close()
 
@@ -248,7 +248,7 @@ def test_a_folder_of_photos(page, shoe, tmp_path):
 
 def test_names_cannot_run(browser, shoe, tmp_path):
     "A model whose names and card are HTML and scripts, in a page that shows them all"
-    app = launch(evil_model(tmp_path/'evil'), port=free_port(), feedback=tmp_path/'feedback')
+    app = launch(evil_model(tmp_path/'evil'), port=0, feedback=tmp_path/'feedback')
     page = opened(browser, app)
     show(page, shoe)
     assert '<img src=x onerror=alert(1)> <script>alert(2)</script>${alert(3)}{{alert}}' in page.inner_text('.result h2')

@@ -8,8 +8,8 @@ import pytest
 from conftest import command
 from PIL import Image, ImageOps
 
-from sneaker_classifier import clean
-from sneaker_classifier.clean import clean_images, find_suspects
+from sneaker_classifier import clean, review
+from sneaker_classifier.clean import clean_images
 from sneaker_classifier.copies import Prints, find_groups, fingerprint, near_pairs
 from sneaker_classifier.samples import draw_shoe, make_samples
 from sneaker_classifier.settings import SneakerError, load_settings
@@ -172,7 +172,7 @@ def test_other_limits(raw, cleaned, tmp_path):
 def test_decisions_outlive_cleaning(raw, cleaned, tmp_path):
     out = tmp_path/'clean'
     shutil.copytree(cleaned[0], out)
-    clean._write_table(out/'decisions.csv', pd.DataFrame([dict(raw='puma_suede/0000.jpg', decision='move', label='adidas_superstar', when=''),
+    clean.write_table(out/'decisions.csv', pd.DataFrame([dict(raw='puma_suede/0000.jpg', decision='move', label='adidas_superstar', when=''),
         dict(raw='puma_suede/0003.jpg', decision='drop', label='puma_suede', when='')]))
     report = clean_images(raw, out, workers=1, progress=False)
     items,dropped = report.items.set_index('raw'),report.dropped.set_index('file')
@@ -199,7 +199,7 @@ def test_mistakes(tmp_path):
         with pytest.raises(SneakerError, match=words): clean_images(tmp_path/raw, tmp_path/out, progress=False)
     (tmp_path/'raw').mkdir()
     with pytest.raises(SneakerError, match='no pictures'): clean_images(tmp_path/'raw', tmp_path/'clean', progress=False)
-    with pytest.raises(SneakerError, match='cleaned'): clean.review(tmp_path/'clean', pd.DataFrame(columns=clean._suspect_columns))
+    with pytest.raises(SneakerError, match='cleaned'): review.review(tmp_path/'clean', pd.DataFrame(columns=review._suspect_columns))
 
 
 def test_command(raw, trained, tmp_path):
@@ -246,6 +246,6 @@ def test_wrong_labels_rank_first(tmp_path, rare):
         draw_shoe('nike_court_vision', seed=99, size=160).save(raw/'rare'/'0.jpg')
     for i in range(4): os.replace(raw/'puma_suede'/f'{i:04d}.jpg', raw/'adidas_superstar'/f'wrong_{i}.jpg')
     clean_images(raw, tmp_path/'clean', workers=1, progress=False)
-    suspects = find_suspects(tmp_path/'clean', progress=False)
+    suspects = review.find_suspects(tmp_path/'clean', progress=False)
     at = suspects.index[suspects.raw.str.contains('wrong')]
     assert np.median(at)<len(suspects)*.25

@@ -7,7 +7,7 @@ import pytest
 from conftest import command
 from PIL import Image, ImageDraw, ImageOps
 
-from sneaker_classifier import clean
+from sneaker_classifier import clean, review
 from sneaker_classifier.clean import clean_images
 from sneaker_classifier.copies import Familiar, Prints, find_groups, fingerprint, picture_print
 from sneaker_classifier.data import file_print, labelled_items, learned_by, met_before, picture_id, split_items
@@ -202,7 +202,7 @@ def test_tables_from_somebody_else_lead_nowhere(tmp_path, name, column, value):
 
     with pytest.raises(SneakerError, match=f'{column} in its line 2'):
         if name=='decisions.csv': clean_images(tmp_path/'raw', out, workers=1, progress=False)
-        elif name=='items.csv': clean.find_suspects(out, progress=False)
+        elif name=='items.csv': review.find_suspects(out, progress=False)
         else: clean.review(out)
     assert {o for o in tmp_path.rglob('*')}-{out/'.lock'}==before-{out/'.lock'}
 

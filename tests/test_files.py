@@ -198,7 +198,7 @@ def test_what_training_may_not_read(folder, monkeypatch):
     from sneaker_classifier.evaluate import validation_logits
     from sneaker_classifier.export import load_sneaker_learner
     from sneaker_classifier.predict import ModelError, SneakerClassifier
-    from sneaker_classifier.train import _take_weights
+    from sneaker_classifier.network import _take_weights
     known = SneakerClassifier.load(folder)
     (folder/'sneaker_model.pkl').write_bytes(b'x')
     for name,read in {'model.safetensors':lambda: _take_weights(None, [], known), 'sneaker_model.pkl':lambda: load_sneaker_learner(folder)}.items():

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from conftest import needs
 
-from sneaker_classifier.clean import _suspect_columns, clean_images, review
+from sneaker_classifier.clean import clean_images
+from sneaker_classifier.review import _suspect_columns, review
 from sneaker_classifier.samples import make_samples
 
 labels = ['adidas_superstar', 'puma_suede']
@@ -98,7 +99,7 @@ def test_names_are_escaped(clean):
 def notebook(request, clean, tmp_path):
     "JupyterLab or Notebook with a notebook that shows the page: its address"
     needs(request.param)
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("from sneaker_classifier.clean import review\nreview('clean')")],
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("from sneaker_classifier.review import review\nreview('clean')")],
         metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')))
     (tmp_path/'review.ipynb').write_text(nbformat.writes(nb), encoding='utf-8')
     with socket.socket() as s:

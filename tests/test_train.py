@@ -17,12 +17,13 @@ from fastai.torch_core import set_seed
 from fastai.vision.all import TensorImage
 from PIL import Image
 from safetensors.torch import load, save
-from sneaker_classifier import train
+from sneaker_classifier import network
 from sneaker_classifier.files import WriteError, files_below
 from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.samples import make_samples
 from sneaker_classifier.settings import SneakerClass, SneakerError, load_settings
-from sneaker_classifier.train import OutlierExposure, brand_hints, fit, sneaker_body, sneaker_learner
+from sneaker_classifier.network import sneaker_body
+from sneaker_classifier.train import OutlierExposure, brand_hints, fit, sneaker_learner
 from test_files import largest_file
 
 
@@ -94,7 +95,7 @@ def test_classes_come_by_the_square_root_of_their_size(items, quick):
 
 
 def test_sneakers_start_takes_body_and_rows_of_known_labels(items, quick):
-    known = replace(quick, start='sneakers')
+    known = replace(quick, start='sneakers', architecture='auto')
     learn,bundled = learner(items, known),SneakerClassifier.load()
     from safetensors.torch import load_file
     weights = load_file(bundled.folder/'model.safetensors')
@@ -262,8 +263,8 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(quick, monkeypatch, caplog):
 
 
 def test_a_hub_that_does_not_answer_is_not_waited_for(quick, monkeypatch):
-    monkeypatch.setattr(train, 'get_hf_file_metadata', lambda *args, **kw: time.sleep(600))
-    monkeypatch.setattr(train, '_hub_patience', 0.1)
+    monkeypatch.setattr(network, 'get_hf_file_metadata', lambda *args, **kw: time.sleep(600))
+    monkeypatch.setattr(network, '_hub_patience', 0.1)
     with pytest.raises(SneakerError, match='it does not answer'): sneaker_body(replace(quick, start='imagenet'))
 
 
@@ -271,7 +272,7 @@ def test_what_was_fetched_once_is_there_without_a_hub(hub, quick, monkeypatch):
     web,architecture = hub
     training = replace(quick, architecture=architecture, start='imagenet')
     first = sneaker_body(training).state_dict()
-    monkeypatch.setattr(train, 'get_hf_file_metadata', lambda *args, **kw: 1/0)
+    monkeypatch.setattr(network, 'get_hf_file_metadata', lambda *args, **kw: 1/0)
     second = sneaker_body(training).state_dict()
     assert all(torch.equal(first[o], second[o]) for o in first)
 
