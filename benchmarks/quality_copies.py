@@ -1,22 +1,19 @@
-"""Recall and precision of duplicate groups on copies made by ten kinds of edit
+"""Are edited copies of a photo found, and nothing else taken for one?
 
-    python benchmarks/clean_groups.py photos/ --manifest manifest.csv [--peers /path/to/python]
+    python benchmarks/quality_copies.py FOLDER [--n 500] [--peers PYTHON]
 
-`photos` has one folder of pictures for each class. From 500 of them, drawn at random, ten edited copies each are written
-to a temporary folder. A pair of pictures is right when both come from one photo, or from photos that the manifest puts
-in one group. `--peers` names a Python that has imagededup and fastdup; both look at the same files in the same run.
+FOLDER has a manifest.csv. From `n` of its photos, drawn at random, ten edited copies each are written to a temporary folder. A pair of
+pictures is right when both come from one photo, or from photos that the manifest puts in one group. PYTHON has imagededup and fastdup;
+both look at the same files in the same run.
 """
-import argparse, io, json, subprocess, tempfile, time
+import json, subprocess, tempfile, time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from common import jpeg, photos as listed, record
+from fastcore.script import call_parse
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
-
-def jpeg(im, quality=90):
-    out = io.BytesIO()
-    im.convert('RGB').save(out, 'JPEG', quality=quality)
-    return out.getvalue()
 
 def crop(im, share, rng):
     "Cut `share` off the width and off the height, at random ends"
@@ -30,12 +27,18 @@ def border(im, rng):
 def watermark(im, rng):
     mark = Image.new('RGBA', im.size)
     draw = ImageDraw.Draw(mark)
-    for y in range(0, im.height, max(12, im.height//5)): draw.text((rng.integers(0, im.width//3+1), y), 'SAMPLE PHOTO', (255, 255, 255, 150), font_size=max(8, im.height//10), stroke_width=1, stroke_fill=(0, 0, 0, 120))
+    for y in range(0, im.height, max(12, im.height//5)):
+        draw.text((rng.integers(0, im.width//3+1), y), 'SAMPLE PHOTO', (255, 255, 255, 150), font_size=max(8, im.height//10), stroke_width=1,
+            stroke_fill=(0, 0, 0, 120))
     return Image.alpha_composite(im.convert('RGBA'), mark).convert('RGB')
 
 def resize(im, rng):
     f = rng.uniform(.4, 2)
     return im.resize([max(24, round(o*f)) for o in im.size], Image.Resampling.BICUBIC)
+
+def lighten(im, rng):
+    im = ImageEnhance.Brightness(im).enhance(rng.choice([.75, 1.25]))
+    return ImageEnhance.Contrast(im).enhance(rng.choice([.8, 1.2]))
 
 def rotate(im, rng): return im.rotate(rng.choice([-5, -3, 3, 5]), Image.Resampling.BICUBIC, fillcolor=im.getpixel((0, 0)))
 
@@ -46,22 +49,21 @@ edits = {
     '5% crop': lambda im,rng: jpeg(crop(im, .05, rng)),
     'border': lambda im,rng: jpeg(border(im, rng)),
     'watermark': lambda im,rng: jpeg(watermark(im, rng)),
-    'brightness': lambda im,rng: jpeg(ImageEnhance.Contrast(ImageEnhance.Brightness(im).enhance(rng.choice([.75, 1.25]))).enhance(rng.choice([.8, 1.2]))),
+    'brightness': lambda im,rng: jpeg(lighten(im, rng)),
     'grey': lambda im,rng: jpeg(ImageOps.grayscale(im)),
     '15% crop': lambda im,rng: jpeg(crop(im, .15, rng)),
     'turned': lambda im,rng: jpeg(rotate(im, rng)),
 }
 asked = 're-encode', 'resize', 'mirror', '5% crop', 'border'
 
-def make(photos, manifest, out, n, seed=0):
+def make(table, out, n, seed=0):
     "Write originals and copies; return a table of file, photo, edit"
-    table = pd.read_csv(manifest)
-    table = table[table.split=='train'].drop_duplicates('group')
+    table = table.drop_duplicates('group')
     table = table.sample(n, random_state=seed).sort_values('file')
     rows = []
     for i,row in enumerate(table.itertuples()):
         rng = np.random.default_rng([seed, i])
-        im = Image.open(Path(photos).parent/row.file).convert('RGB')
+        im = Image.open(row.file).convert('RGB')
         for edit,make in {'original':lambda im,rng: jpeg(im, 92), **edits}.items():
             name = f'{i:04d}-{edit.replace(" ","").replace("%","")}.jpg'
             (out/name).write_bytes(make(im, rng))
@@ -78,24 +80,25 @@ def pairs_of(groups):
 def score(table, groups):
     "Share of copies that are with their original, per edit, and the share of all found pairs that are right"
     photo,groups = table.photo.to_numpy(),np.asarray(groups)
-    origin = table.photo.map(dict(zip(table.photo[table.edit=='original'], groups[table.edit=='original']))).to_numpy()
+    first = table.edit=='original'
+    origin = table.photo.map(dict(zip(table.photo[first], groups[first]))).to_numpy()
     recall = {edit:float((groups==origin)[table.edit==edit].mean()) for edit in edits}
     found = pairs_of(groups)
     right = sum(photo[a]==photo[b] for a,b in found)
     some = table.edit.isin(('original', *asked)).to_numpy()
     easy = [(a,b) for a,b in found if some[a] and some[b]]
-    return dict(recall, **{'asked recall':float(np.mean([recall[o] for o in asked])), 'precision':right/max(1, len(found)),
-        'asked precision':sum(photo[a]==photo[b] for a,b in easy)/max(1, len(easy))})
+    return {**recall, 'mean of the first five':float(np.mean([recall[o] for o in asked])), 'precision':right/max(1, len(found)),
+        'precision among the first five':sum(photo[a]==photo[b] for a,b in easy)/max(1, len(easy))}
 
 def ours(folder, files):
     from concurrent.futures import ProcessPoolExecutor
     from sneaker_classifier.copies import Prints, find_groups, fingerprint_file
     with ProcessPoolExecutor() as pool: prints = list(pool.map(fingerprint_file, [folder/f for f in files], chunksize=32))
     found = find_groups(Prints.of(prints))
-    return {'ours, copies':found['copy'], 'ours, groups':found['group']}
+    return dict(copies=found['copy'], groups=found['group'])
 
 # Each peer runs in its own Python, prints nothing else and leaves a group number for each file, in order.
-peers = {'imagededup PHash': """
+_peers = {'imagededup PHash': """
 from imagededup.methods import PHash
 near = PHash().find_duplicates(image_dir=folder, max_distance_threshold=10)
 """, 'imagededup CNN': """
@@ -127,27 +130,31 @@ json.dump([root(i) for i in range(len(files))], open(out, 'w'))
 def peer(python, name, folder, files):
     with tempfile.TemporaryDirectory() as d:
         out = Path(d)/'groups.json'
-        code = f'folder,files,out = {str(folder)!r},{list(files)!r},{str(out)!r}\nif __name__=="__main__":\n' + '\n'.join('    '+o for o in (peers[name]+_tail).splitlines())
+        head = f'folder,files,out = {str(folder)!r},{list(files)!r},{str(out)!r}\nif __name__=="__main__":\n'
+        code = head + '\n'.join('    '+o for o in (_peers[name]+_tail).splitlines())
         script = Path(d)/'peer.py'
         script.write_text(code, encoding='utf-8')
         done = subprocess.run([python, script], capture_output=True, text=True, cwd=d)
         return json.loads(out.read_text()) if out.is_file() else (done.stderr.strip().splitlines() or ['no answer'])[-1]
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('photos'); p.add_argument('--manifest', required=True); p.add_argument('--peers'); p.add_argument('-n', type=int, default=500)
-    args = p.parse_args()
+@call_parse
+def main(
+    photos:str,     # Folder with a manifest
+    n:int=500,      # Photos to edit
+    peers:str=None  # A Python with imagededup and fastdup
+):
     with tempfile.TemporaryDirectory() as d:
-        table = make(args.photos, args.manifest, Path(d), args.n)
-        rows = {}
-        def note(name, answer, start):
-            if isinstance(answer, str): return print(f'{name}: no result ({answer})')
-            rows[name] = dict(score(table, answer), seconds=time.perf_counter()-start)
+        table = make(listed(photos), Path(d), n)
         start = time.perf_counter()
-        for name,groups in ours(Path(d), table.file).items(): note(name, groups, start)
-        for name in peers if args.peers else ():
+        found = {f'ours, {name}':score(table, groups) for name,groups in ours(Path(d), table.file).items()}
+        seconds = dict(ours=time.perf_counter()-start)
+        for name in _peers if peers else ():
             start = time.perf_counter()
-            note(name, peer(args.peers, name, Path(d), table.file), start)
-    print(pd.DataFrame(rows).round(3).to_string())
-
-if __name__=='__main__': main()
+            answer = peer(peers, name, Path(d), table.file)
+            if isinstance(answer, str): print(f'{name}: no result ({answer})')
+            else: found[name],seconds[name] = score(table, answer),time.perf_counter()-start
+    others = [o for o in found if not o.startswith('ours')]
+    rows = [dict(what=f'{kind[6:]}: {what}', ours=100*share, unit='%', **(dict(peer=o, theirs=100*found[o][what]) if o else {}))
+        for kind in ('ours, copies', 'ours, groups') for what,share in found[kind].items() for o in others or [None]]
+    took = [dict(what=f'{len(table):,} pictures', ours=seconds['ours'], unit='s', peer=o, theirs=seconds[o]) for o in others]
+    record('quality_copies', rows+(took or [dict(what=f'{len(table):,} pictures', ours=seconds['ours'], unit='s')]))

@@ -1,12 +1,12 @@
-"""Training speed beside the same network fed from memory, with no loader and no augmentation; and the memory that it takes
+"""How fast does training go, beside the same network fed from memory, and how much memory does it take?
 
-Training makes pictures without a shoe from each batch, as `fit` does, which counts as loading; the network fed from memory
-gets as many pictures.
+    python benchmarks/speed_train.py [--architecture tf_efficientnet_lite0]
 
-python benchmarks/train_speed.py [ARCHITECTURE]
-
-A GPU gets 4 GB of its memory, and its own account of the peak. On a CPU the tensors of one step are added up."""
-import sys, time
+Drawings of 160 pixels. Training makes pictures without a shoe from each batch, as `fit` does, which counts as loading; the network fed
+from memory, with no loader and no augmentation, gets as many pictures. A GPU gets 4 GB of its memory and gives its own account of the
+peak. On a CPU the tensors of one step in half precision are added up.
+"""
+import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -15,13 +15,14 @@ from tempfile import TemporaryDirectory
 from sneaker_classifier.data import OpenSquare, labelled_items, open_all, sneaker_dls, split_items # first: it silences a warning of torch's
 import timm
 import torch
+from common import ratio, record
 from fastai.callback.core import Callback
+from fastcore.script import call_parse
 from sneaker_classifier.samples import make_samples
 from sneaker_classifier.settings import load_settings
 from sneaker_classifier.train import OutlierExposure, keep_memory, sneaker_learner
 from torch._subclasses import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
-
 
 class Steps(Callback):
     "Pictures a second from batch to batch, the first few left out"
@@ -65,30 +66,38 @@ def step_memory(training):
         return max(o['Total'] for o in tracker.get_tracker_snapshot('peak').values())
 
 
-def main(architecture='tf_efficientnet_lite0', rounds=3):
+def learner(folder, training):
+    "A Learner for drawings"
+    items,opener = split_items(labelled_items(make_samples(folder/'photos', n=160, size=160))),OpenSquare(training.detail)
+    items,_ = open_all(items, opener, folder/'squares'/'photos')
+    return sneaker_learner(sneaker_dls(items, training, opener), training)
+
+def measure(learn, bs, rounds):
+    "Pictures a second in training and from memory, for each round"
+    steps = Steps()
+    def ours():
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-4, cbs=[steps, OutlierExposure()])
+        return steps.per_second(bs)
+    ours() # warms up
+    batch = tuple(o.as_subclass(torch.Tensor).clone() for o in learn.dls.one_batch())
+    return zip(*[(ours(), bare(learn, batch)) for _ in range(rounds)])
+
+@call_parse
+def main(
+    architecture:str='tf_efficientnet_lite0', # A network by its timm name
+    rounds:int=3                              # Turns of each way
+):
+    rows = []
     with TemporaryDirectory() as folder:
-        training = replace(load_settings().training, architecture=architecture, start='scratch')
-        items = split_items(labelled_items(make_samples(Path(folder)/'photos', n=160, size=160)))
-        opener = OpenSquare(training.detail)
-        items,_ = open_all(items, opener, Path(folder)/'squares'/'photos')
-        cuda = torch.cuda.is_available()
+        training,cuda = replace(load_settings().training, architecture=architecture, start='scratch'),torch.cuda.is_available()
         if cuda: torch.cuda.set_per_process_memory_fraction(min(1, 4*2**30/torch.cuda.get_device_properties(0).total_memory))
-        learn = sneaker_learner(sneaker_dls(items, training, opener), training)
-        steps = Steps()
-        def ours():
-            with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-4, cbs=[steps, OutlierExposure()])
-            return steps.per_second(training.batch_size)
-        for memory in ('as it comes', 'kept'):
+        learn = learner(Path(folder), training)
+        for memory in 'given back', 'kept':
             if memory=='kept': keep_memory()
-            ours() # warms up
-            batch = tuple(o.as_subclass(torch.Tensor).clone() for o in learn.dls.one_batch())
-            found = [(ours(), bare(learn, batch)) for _ in range(rounds)]
-            a,b = (median(o) for o in zip(*found))
-            print(f'{architecture}, {training.size} pixels, batches of {training.batch_size}, {learn.dls.device}, memory {memory}: '
-                f'training {a:.1f} pictures a second, from memory with no loader {b:.1f}: {median(x/y for x,y in found):.0%}', flush=True)
+            ours,peer = measure(learn, training.batch_size, rounds)
+            rows.append(dict(what=f'{architecture}, {learn.dls.device}, memory {memory}', ours=median(ours), unit='a second', peer='from memory',
+                theirs=median(peer), remark=f'median of the ratios {ratio(ours, peer):.2f}'))
         peak = torch.cuda.max_memory_reserved() if cuda else step_memory(training)
-        print(f"peak memory, {'measured' if cuda else 'by calculation'}: {peak/2**30:.2f} GB")
-        del opener, learn # Windows deletes no file that is mapped
-
-
-if __name__=='__main__': main(*sys.argv[1:])
+        rows.append(dict(what=f"peak memory of a step, {'measured' if cuda else 'by calculation'}", ours=peak/2**30, unit='GB', peer='allowed', theirs=3.5))
+        del learn # Windows deletes no file that is mapped
+    record('speed_train', rows)

@@ -1,15 +1,20 @@
-"""Downloading 2,000 drawn pictures, beside img2dataset and fastai's download_images: python benchmarks/scrape.py PYTHON_WITH_IMG2DATASET
+"""How quickly are pictures downloaded, beside fastai and img2dataset, where the web is sound and where it is not?
 
-One local server with 32 addresses (127.0.0.1 to 127.0.0.32, which Linux has), one program after the other, 32 downloads at a time each.
-First all pictures are sound, then a fifth of the web is broken, turns in circles or never ends, and some of the rest is slow or busy.
-`python benchmarks/scrape.py kill` instead stops a run with SIGKILL at 50 random instants and compares what it ends with."""
+    python benchmarks/speed_download.py [--peers PYTHON] [--n 2000]
+
+A local server with 32 addresses (127.0.0.1 to 127.0.0.32, which Linux has), one program after the other, 32 downloads at a time each.
+First all pictures are sound. Then a fifth of the web is broken, turns in circles or never ends, and some of the rest is slow or busy.
+PYTHON has img2dataset.
+"""
 import io, os, signal, subprocess, sys
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
+from common import record, root
+from fastcore.script import call_parse
 from PIL import Image
 
-root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root/'tests'))
 from local_web import LocalWeb, mixed_paths
 
@@ -91,24 +96,26 @@ def measure(python, code, files, hosts, paths, limit):
         return float(seconds), float(most), sound(Path(d)/'out')
 
 
-def compare(peers, n=2000, limit=60):
+@call_parse
+def main(
+    peers:str=None, # A Python with img2dataset
+    n:int=2000,     # Pictures
+    limit:int=60,   # Seconds after which a program is stopped
+    rounds:int=3    # Of the sound web
+):
     hosts,files = [f'127.0.0.{i}' for i in range(1, 33)],drawn(n)
-    programs = {'ours':(sys.executable, ours), 'fastai download_images':(sys.executable, fastai.replace('{verify}', 'False')),
-        'fastai download_images and verify_images':(sys.executable, fastai.replace('{verify}', 'True')), 'img2dataset':(peers, img2dataset)}
-    for web,paths,rounds in [('sound', [f'/good/{i}' for i in range(n)], 3), ('mixed', mixed_paths(n), 1)]:
-        for _ in range(rounds):
-            for name,(python,code) in programs.items():
-                seconds,most,kept = measure(python, code, files, hosts, paths, limit)
-                took = f'{seconds:.1f} s, {kept/seconds:.0f} pictures a second, {most:.0f} MB' if seconds<limit else f'not done after {limit} s'
-                print(f'{web}: {name}: {kept} pictures, {took}', flush=True)
-
-
-def kill(kills=50, n=300):
-    from test_scrape import killed_runs
-    with TemporaryDirectory() as d:
-        for i,(whole,cut) in enumerate(killed_runs(Path(d), kills, n)):
-            same = 'the same' if whole==cut else 'NOT the same'
-            print(f'run {i+1}: pictures and lines are {same} as undisturbed ({len(cut[0])} pictures, {len(cut[1])} addresses)', flush=True)
-
-
-if __name__ == '__main__': kill() if sys.argv[1]=='kill' else compare(sys.argv[1])
+    programs = {'ours':(sys.executable, ours), 'fastai `download_images`':(sys.executable, fastai.replace('{verify}', 'False')),
+        'fastai, and `verify_images`':(sys.executable, fastai.replace('{verify}', 'True'))}
+    if peers: programs['img2dataset'] = peers, img2dataset
+    rows = []
+    for web,paths,turns in [('sound', [f'/good/{i}' for i in range(n)], rounds), ('mixed', mixed_paths(n), 1)]:
+        got = {name:[measure(python, code, files, hosts, paths, limit) for _ in range(turns)] for name,(python,code) in programs.items()}
+        # A program that was stopped has what it had until then.
+        speed = {name:median(kept/min(seconds, limit) for seconds,_,kept in runs) for name,runs in got.items()}
+        kept = {name:min(o[2] for o in runs) for name,runs in got.items()}
+        held = {name:max(o[1] for o in runs) for name,runs in got.items()}
+        for name in programs:
+            if name=='ours': continue
+            rows += [dict(what=f'{web} web', ours=speed['ours'], unit='pictures a second', peer=name, theirs=speed[name], remark=f"at most {held['ours']:.0f} MB beside {held[name]:.0f}"),
+                dict(what=f'{web} web, good pictures kept', ours=kept['ours'], unit='', peer=name, theirs=kept[name])]
+    record('speed_download', rows)

@@ -1,0 +1,85 @@
+"""How good is a model: on photos it kept back, on photos of other shops, and of what is it sure that it should not be sure of?
+
+    python benchmarks/quality_model.py FOLDER [--model MODEL]
+
+FOLDER has a manifest.csv and its parts: train, elsewhere, other_models and nothing. Of train, the photos that the model kept back
+count as its home; those in no split.csv are new to it. Details and small shoes are made of the photos kept back.
+"""
+from pathlib import Path
+
+from sneaker_classifier.data import picture_id, read_split # first: it silences a warning of torch's
+import numpy as np
+import pandas as pd
+from common import bundled, photos as listed, record
+from fastcore.script import call_parse
+from PIL import ImageFilter
+from sneaker_classifier.evaluate import evaluate, false_certainty, wilson
+from sneaker_classifier.images import fit_square, open_image
+from sneaker_classifier.predict import SneakerClassifier
+from sneaker_classifier.settings import load_settings
+
+def part(im, rng, share):
+    w,h = (round(o*share) for o in im.size)
+    x,y = rng.integers(0, im.width-w+1),rng.integers(0, im.height-h+1)
+    return im.crop((x, y, x+w, y+h))
+
+def far(im, rng, share, side=560):
+    "The photo so much smaller, somewhere on a blurred enlargement of itself"
+    square,small = fit_square(im, side),fit_square(im, round(side*share))
+    x,y = rng.integers(0, side-small.width+1, 2)
+    square = square.filter(ImageFilter.GaussianBlur(40))
+    square.paste(small, (int(x), int(y)))
+    return square
+
+sizes = {'two thirds':2/3, 'half':1/2, 'a third':1/3, 'a fourth':1/4}
+views = {**{f'{name} of each side':(part, share) for name,share in sizes.items()},
+    **{f'a shoe {name} as wide as the picture':(far, share) for name,share in {'half':1/2, 'a third':1/3, 'a fifth':1/5}.items()}}
+
+def row(what, k, n, **more):
+    "A share with its interval"
+    low,high = wilson(k, n)
+    return dict(what=what, ours=100*k/n, unit='%', pictures=n, low=100*low, high=100*high, **more)
+
+def answered(clf, items, where):
+    "What it says of photos that have one of its labels"
+    report = evaluate(clf, items.assign(group=items.group), progress=False)
+    m,n = report.metrics,len(items)
+    def share(what, name): return row(f'{where}: {what}', round(m[name]*n), n)
+    sure = round(m['coverage']*n)
+    return [share('top-1', 'top1'), share('among its three likeliest', 'top3'), share('brand', 'brand'), share('called sure', 'coverage'),
+        row(f'{where}: right when sure', round(m['precision_when_sure']*sure), sure)]
+
+def of_four(clf, items, four, where):
+    items = items[items.label.isin(four)]
+    right = [np.mean([p.label for p in clf.predict_many(items.file, among=among)]==items.label) for among in (None, four)]
+    return [row(f'{where}: the four classes that settings.ini starts with, {how}', round(o*len(items)), len(items)) for o,how in
+        zip(right, ('among all', 'when it knows that it is one of these'))]
+
+def made(clf, items, name, view, share):
+    rng = np.random.default_rng(0)
+    answers = list(clf.predict_many(view(open_image(f), rng, share) for f in items.file))
+    right,sure = np.array([p.label for p in answers])==items.label,np.array([p.sure for p in answers])
+    return [row(f'{name}: sure and wrong', int((sure & ~right).sum()), len(items)), row(f'{name}: top-1', int(right.sum()), len(items))]
+
+def unknown(clf, items, what):
+    found = false_certainty(clf, items.file)
+    return row(f'{what}, called sure', found['sure'], found['pictures'])
+
+@call_parse
+def main(
+    photos:str,             # Folder with a manifest
+    model:str=str(bundled)  # Model folder
+):
+    clf,split = SneakerClassifier.load(model),read_split(Path(model))
+    train = listed(photos)
+    ids = train.file.map(picture_id)
+    home,new = train[ids.isin(split.id[split.is_valid])],train[~ids.isin(split.id)]
+    away = pd.concat([new, listed(photos, 'elsewhere')]).query('view=="whole"')
+    four = [o for o in load_settings().classes if o in clf.labels]
+    rows = [*answered(clf, home, 'kept back'), *of_four(clf, home, four, 'kept back'), *answered(clf, away, 'other shops'),
+        *of_four(clf, away, four, 'other shops')]
+    for what,items in {"sellers' phone photos":new.query('kind=="phone"'), 'from above or behind':new.query('angle=="top_or_back"')}.items():
+        rows += answered(clf, items, what)[::3]
+    rows += [unknown(clf, listed(photos, 'other_models'), 'sneakers of other models'), unknown(clf, listed(photos, 'nothing'), 'pictures without a sneaker')]
+    for name,view in views.items(): rows += made(clf, home, name, *view)
+    record('quality_model', rows)

@@ -1,0 +1,44 @@
+"""Makes README.md of the results: python benchmarks/report.py"""
+import ast
+
+import pandas as pd
+from common import results, root
+
+sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clean', 'speed_copies', 'speed_train'),
+    'Quality':('quality_model', 'quality_starts', 'quality_source', 'quality_copies', 'quality_known', 'quality_labels'), 'Safety':('safety_kills',)}
+
+intro = """# Benchmarks
+
+One command for each question. It measures ours beside a peer or a bare limit in one run, prints a table and writes it to `results/`, with \
+the machine, the date and the commit. `python benchmarks/report.py` makes this page of those files; a `+` behind a commit means that the \
+library had changes of its own. What was tried on the way is in the [lab notes](../nbs/lab_notes.ipynb). In brackets: the interval \
+that holds the true value in 95% of cases (Wilson).
+"""
+
+def number(x):
+    if x!=x: return ''
+    return f'{x:,.0f}' if abs(x)>=100 or x==int(x) else f'{x:.1f}' if abs(x)>=10 else f'{x:.2f}'
+
+def value(x, unit): return '' if x!=x else f'{x:.1f}%' if unit=='%' else f'{number(x)} {unit}'.rstrip()
+
+def line(o):
+    ours = value(o.ours, o.unit)+(f' ({o.low:.1f} to {o.high:.1f})' if o.low==o.low else '')
+    peer = f'{o.peer}: {value(o.theirs, o.unit)}' if isinstance(o.peer, str) else f'{o.pictures:,.0f} pictures' if o.pictures==o.pictures else ''
+    return f'| {o.what} | {ours} | {peer} | {number(o.ratio)} |'
+
+def part(name):
+    "The question of a benchmark, and its figures"
+    question = ast.get_docstring(ast.parse((root/'benchmarks'/f'{name}.py').read_text(encoding='utf-8'))).splitlines()[0]
+    file = results/f'{name}.csv'
+    if not file.is_file(): return f'### {question}\n\n`{name}.py` has not been run.\n'
+    table = pd.read_csv(file).reindex(columns=['what', 'ours', 'unit', 'peer', 'theirs', 'ratio', 'pictures', 'low', 'high', 'machine', 'date', 'commit'])
+    table['unit'] = table.unit.fillna('')
+    lines = ['|  | ours | beside | ratio |', '|---|---|---|---|', *map(line, table.itertuples())]
+    first = table.iloc[0]
+    where = f'`{name}.py`, {first.date}, commit {first.commit}, {first.machine}.'
+    return f'### {question}\n\n'+'\n'.join(lines)+f'\n\n{where}\n'
+
+if __name__=='__main__':
+    text = intro+''.join(f'\n## {title}\n\n'+'\n'.join(map(part, names)) for title,names in sections.items())
+    (root/'benchmarks'/'README.md').write_text(text, encoding='utf-8', newline='\n')
+    print(len(text.split()), 'words')
