@@ -27,9 +27,8 @@ def border(im, rng):
 def watermark(im, rng):
     mark = Image.new('RGBA', im.size)
     draw = ImageDraw.Draw(mark)
-    for y in range(0, im.height, max(12, im.height//5)):
-        draw.text((rng.integers(0, im.width//3+1), y), 'SAMPLE PHOTO', (255, 255, 255, 150), font_size=max(8, im.height//10), stroke_width=1,
-            stroke_fill=(0, 0, 0, 120))
+    look = dict(fill=(255, 255, 255, 150), font_size=max(8, im.height//10), stroke_width=1, stroke_fill=(0, 0, 0, 120))
+    for y in range(0, im.height, max(12, im.height//5)): draw.text((rng.integers(0, im.width//3+1), y), 'SAMPLE PHOTO', **look)
     return Image.alpha_composite(im.convert('RGBA'), mark).convert('RGB')
 
 def resize(im, rng):

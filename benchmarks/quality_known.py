@@ -60,7 +60,8 @@ def main(
     ways = dict(ours=Familiar(split.set_index('id').loc[learned.id].print), peer=Hashes(learned.file, 2))
     sample = learned.sample(min(n, len(learned)), random_state=0)
     asked = [(f'known again: {name}', sample.file, edit, lambda found,i: i in found) for name,edit in edits.items()]
-    asked += [(f'taken for learned: {name}', files, lambda im: im, lambda found,i: len(found)>0) for name,files in {'kept back':kept.file, 'new':new.file}.items()]
+    asked += [(f'taken for learned: {name}', files, lambda im: im, lambda found,i: len(found)>0)
+        for name,files in {'kept back':kept.file, 'new':new.file}.items()]
     rows,spent = [],dict.fromkeys(ways, 0.)
     with ThreadPoolExecutor(usable_cores()) as pool:
         for what,files,edit,said in asked:

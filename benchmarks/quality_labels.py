@@ -6,7 +6,7 @@ FOLDER has a manifest.csv. Of the photos that the bundled model kept back, 5% of
 labels, 5% of drawn pictures that show no sneaker are mixed in under random labels: texts, logos, boxes, textures, drawings of shoes,
 and collages of four photos.
 """
-import tempfile
+import shutil, tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from fastcore.script import call_parse
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from quality_model import row
 from sneaker_classifier.data import picture_id, read_split
+from sneaker_classifier.files import sha256_of
 from sneaker_classifier.review import find_suspects
 from sneaker_classifier.samples import draw_shoe
 
@@ -65,8 +66,11 @@ strays = dict(text=text, logo=logo, box=box, texture=texture, drawing=drawing, c
 def ranking(table):
     "Files by suspicion, of a table with file, label and group"
     with tempfile.TemporaryDirectory() as d:
-        # find_suspects needs two tables and readable files, which may lie anywhere.
-        items = table[['file', 'label', 'group']].assign(raw=table.file, width='', height='', phash='', source='')
+        # find_suspects reads two tables and pictures that are named as cleaning names them.
+        (Path(d)/'photo').mkdir()
+        clean = [f'photo/{sha256_of(o)}.jpg' for o in table.file]
+        for file,name in zip(table.file, clean): shutil.copyfile(file, Path(d)/name)
+        items = table[['label', 'group']].assign(file=clean, raw=table.file, width='', height='', phash='', source='')
         items.to_csv(Path(d)/'items.csv', index=False)
         pd.DataFrame(dict(raw=table.file, copy=table.group+table.file)).to_csv(Path(d)/'.records.csv', index=False)
         return find_suspects(d, progress=False).raw

@@ -78,8 +78,9 @@ def main(
     four = [o for o in load_settings().classes if o in clf.labels]
     rows = [*answered(clf, home, 'kept back'), *of_four(clf, home, four, 'kept back'), *answered(clf, away, 'other shops'),
         *of_four(clf, away, four, 'other shops')]
-    for what,items in {"sellers' phone photos":new.query('kind=="phone"'), 'from above or behind':new.query('angle=="top_or_back"')}.items():
-        rows += answered(clf, items, what)[::3]
-    rows += [unknown(clf, listed(photos, 'other_models'), 'sneakers of other models'), unknown(clf, listed(photos, 'nothing'), 'pictures without a sneaker')]
+    hard = {"sellers' phone photos":new.query('kind=="phone"'), 'from above or behind':new.query('angle=="top_or_back"')}
+    for what,items in hard.items(): rows += answered(clf, items, what)[::3]
+    strange = dict(other_models='sneakers of other models', nothing='pictures without a sneaker')
+    for part,what in strange.items(): rows.append(unknown(clf, listed(photos, part), what))
     for name,view in views.items(): rows += made(clf, home, name, *view)
     record('quality_model', rows)

@@ -48,10 +48,10 @@ def rows_of(clf, name, items, four):
     report,n = evaluate(clf, items, progress=False),len(items)
     of_four = items[items.label.isin(four)]
     among = [p.label for p in clf.predict_many(of_four.file, among=four)]
-    sure = report.metrics['coverage']
-    return [row(f'{name}: top-1', int(report.right.sum()), n, peer='at home', theirs=100*clf.card['metrics']['top1']),
+    sure,right = report.answers.sure,report.right
+    return [row(f'{name}: top-1', int(right.sum()), n, peer='at home', theirs=100*clf.card['metrics']['top1']),
         row(f'{name}: the four classes, when it knows that it is one of these', int((np.array(among)==of_four.label).sum()), len(of_four)),
-        row(f'{name}: right when sure', round(report.metrics['precision_when_sure']*round(sure*n)), round(sure*n), remark=f'sure of {sure:.0%}')]
+        row(f'{name}: right when sure', int(right[sure].sum()), int(sure.sum()), remark=f'sure of {sure.mean():.0%}')]
 
 @call_parse
 def main(
@@ -65,6 +65,7 @@ def main(
     settings = load_settings(SneakerClassifier.load().folder/'settings.ini')
     models = {'20 epochs from ImageNet':without(out, 'before', settings, list(parts)[:4], start='imagenet', epochs=20, learning_rate=0.004)}
     more = dict(start=str(out/'before'), epochs=4, learning_rate=0.0015)
-    for name,left_out in {'four epochs more':[], **{o:[o] for o in parts}}.items(): models[name] = without(out, name, settings, left_out, **more)
+    for name,left_out in {'four epochs more':[], **{o:[o] for o in parts}}.items():
+        models[name] = without(out, name, settings, left_out, **more)
     items,four = data.labelled_items(out/'elsewhere'),list(load_settings().classes)
     record('quality_source', [o for name,clf in models.items() for o in rows_of(clf, name, items, four)])

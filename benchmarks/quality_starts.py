@@ -27,8 +27,8 @@ def gather(table, labels, source, out):
         to = out/('elsewhere' if there else 'photos')/label
         to.mkdir(parents=True, exist_ok=True)
         shutil.copy2(file, to)
-    groups = table[~away]
-    groups.assign(file=[f'{label}/{Path(f).name}' for f,label in zip(groups.file, groups.label)])[['file', 'group']].to_csv(out/'groups.csv', index=False)
+    groups = table[~away].assign(file=lambda t: [f'{label}/{Path(f).name}' for f,label in zip(t.file, t.label)])
+    groups[['file', 'group']].to_csv(out/'groups.csv', index=False)
 
 def trained(out, name, settings):
     "The model folder of a training and its seconds; trained only once"
@@ -46,7 +46,8 @@ def rows_of(clf, start, seconds, out):
     for where,items in sets.items():
         report,network = evaluate(clf, items, progress=False),clf.card['provenance']['architecture']
         yield row(f'{start} ({network}), {where}: top-1', int(report.right.sum()), len(items), remark=f'{seconds} s of training')
-        yield dict(what=f'{start} ({network}), {where}: mean over the classes', ours=100*report.per_class().recall.mean(), unit='%', pictures=len(items))
+        mean = 100*report.per_class().recall.mean()
+        yield dict(what=f'{start} ({network}), {where}: mean over the classes', ours=mean, unit='%', pictures=len(items))
 
 @call_parse
 def main(
@@ -58,7 +59,8 @@ def main(
     settings,out = load_settings(root/'settings.ini'),Path(out)
     if not (out/'photos').is_dir(): gather(listed(photos), list(settings.classes), source, out)
     # ImageNet weights of this network come in a package; those of a ResNet34 would have to be fetched.
-    kinds = {'scratch':(settings.scratch, {}), 'imagenet':(settings.training, dict(architecture='tf_efficientnet_lite0')), 'sneakers':(settings.training, {})}
+    kinds = {'scratch':(settings.scratch, {}), 'imagenet':(settings.training, dict(architecture='tf_efficientnet_lite0')),
+        'sneakers':(settings.training, {})}
     rows = []
     for start,(t,network) in kinds.items():
         begin = known if start=='sneakers' and known else start

@@ -5,7 +5,10 @@ import pandas as pd
 from common import results, root
 
 sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clean', 'speed_copies', 'speed_train'),
-    'Quality':('quality_model', 'quality_starts', 'quality_source', 'quality_copies', 'quality_known', 'quality_labels'), 'Safety':('safety_kills',)}
+    'Quality':('quality_model', 'quality_starts', 'quality_source', 'quality_copies', 'quality_known', 'quality_labels'),
+    'Safety':('safety_kills',)}
+
+columns = ['what', 'ours', 'unit', 'peer', 'theirs', 'ratio', 'pictures', 'low', 'high', 'machine', 'date', 'commit']
 
 intro = """# Benchmarks
 
@@ -23,7 +26,8 @@ def value(x, unit): return '' if x!=x else f'{x:.1f}%' if unit=='%' else f'{numb
 
 def line(o):
     ours = value(o.ours, o.unit)+(f' ({o.low:.1f} to {o.high:.1f})' if o.low==o.low else '')
-    peer = f'{o.peer}: {value(o.theirs, o.unit)}' if isinstance(o.peer, str) else f'{o.pictures:,.0f} pictures' if o.pictures==o.pictures else ''
+    alone = f'{o.pictures:,.0f} pictures' if o.pictures==o.pictures else ''
+    peer = f'{o.peer}: {value(o.theirs, o.unit)}' if isinstance(o.peer, str) else alone
     return f'| {o.what} | {ours} | {peer} | {number(o.ratio)} |'
 
 def part(name):
@@ -31,7 +35,7 @@ def part(name):
     question = ast.get_docstring(ast.parse((root/'benchmarks'/f'{name}.py').read_text(encoding='utf-8'))).splitlines()[0]
     file = results/f'{name}.csv'
     if not file.is_file(): return f'### {question}\n\n`{name}.py` has not been run.\n'
-    table = pd.read_csv(file).reindex(columns=['what', 'ours', 'unit', 'peer', 'theirs', 'ratio', 'pictures', 'low', 'high', 'machine', 'date', 'commit'])
+    table = pd.read_csv(file).reindex(columns=columns)
     table['unit'] = table.unit.fillna('')
     lines = ['|  | ours | beside | ratio |', '|---|---|---|---|', *map(line, table.itertuples())]
     first = table.iloc[0]

@@ -74,7 +74,8 @@ def downloading(d, kills):
     sys.path.insert(0, str(root/'tests'))
     from test_scrape import killed_runs
     runs = list(killed_runs(d, kills, 300))
-    return dict(what=f'downloading, {kills} kills: trials that end the same', ours=sum(whole==cut for whole,cut in runs), unit='', peer='all', theirs=len(runs))
+    same = sum(whole==cut for whole,cut in runs)
+    return dict(what=f'downloading, {kills} kills: trials that end the same', ours=same, unit='', peer='all', theirs=len(runs))
 
 @call_parse
 def main(

@@ -59,14 +59,15 @@ def measure_start(rounds, folder):
             run,_,took = started(pages[name], folder)
             ended(run)
             if turn: taken.append(took) # the first turn warms the file cache
-    return dict(what='from starting Python to a page that answers', ours=median(seconds['ours']), unit='s', peer='empty `gr.Blocks`', theirs=median(seconds['empty page']))
+    ours,bare = (median(seconds[o]) for o in ('ours', 'empty page'))
+    return dict(what='from starting Python to a page that answers', ours=ours, unit='s', peer='empty `gr.Blocks`', theirs=bare)
 
 def memory(pid):
     "Megabytes that a process holds (Linux)"
     return int(Path(f'/proc/{pid}/statm').read_text().split()[1])*os.sysconf('SC_PAGESIZE')/1e6
 
 def asker(url, photos, want):
-    "A function of a number that asks the page about that photo, and says what was wrong with the answer; each thread has a client of its own"
+    "A function of a number: asks about that photo, and says what was wrong with the answer; each thread has a client of its own"
     from gradio_client import Client, handle_file
     mine = local()
     def ask(i):
@@ -108,7 +109,7 @@ def main(
         speed,failed,left,held = measure_load(pages['ours'], requests, clients, photos, want, Path(d)/'ours')
         bare_speed,bare_failed,*_ = measure_load(pages['bare page'], requests, clients, photos, want, Path(d)/'bare')
         said = f'memory after the first and last tenth: {held[0]:.0f} and {held[-1]:.0f} MB'
-        rows = [dict(what=f'{requests:,} requests from {clients} clients', ours=speed, unit='a second', peer='bare Gradio page', theirs=bare_speed, remark=said),
-            dict(what='of these failed or answered wrongly', ours=len(failed), unit='', peer='bare Gradio page', theirs=len(bare_failed), remark=' '.join(sorted(set(failed)))),
-            dict(what='files that are left behind', ours=len(left), unit=''), measure_start(rounds, d)]
-        record('speed_app', rows)
+        load = dict(what=f'{requests:,} requests from {clients} clients', ours=speed, unit='a second', theirs=bare_speed, remark=said)
+        lost = dict(what='of these failed or answered wrongly', ours=len(failed), unit='', theirs=len(bare_failed), remark=' '.join(set(failed)))
+        kept = dict(what='files that are left behind', ours=len(left), unit='')
+        record('speed_app', [*(o|dict(peer='bare Gradio page') for o in (load, lost)), kept, measure_start(rounds, d)])

@@ -53,8 +53,10 @@ def main(
         folder.mkdir(parents=True)
         for o in sorted(o for o in Path(photos).rglob('*') if o.is_file()): make(o, folder, each)
         files = sorted(folder.iterdir())
-        t = by_turns(dict(ours=lambda _: cleaned(folder.parent, Path(d)/'clean'), pillow=lambda _: all_with_pillow(files, Path(d)/'flat')), rounds)
+        ways = dict(ours=lambda _: cleaned(folder.parent, Path(d)/'clean'), pillow=lambda _: all_with_pillow(files, Path(d)/'flat'))
+        t = by_turns(ways, rounds)
         ours,pillow = (len(files)/median(t[o]) for o in ('ours', 'pillow'))
         size = sum(o.stat().st_size for o in files)/len(files)/1e6
-        record('speed_clean', [dict(what=f'{len(files)} photos of {size:.1f} MB cleaned', ours=ours, unit='a second', peer='Pillow alone', theirs=pillow,
-            remark=f"median of the ratios {ratio(t['pillow'], t['ours']):.2f}")])
+        said = f"median of the ratios {ratio(t['pillow'], t['ours']):.2f}"
+        what = f'{len(files)} photos of {size:.1f} MB cleaned'
+        record('speed_clean', [dict(what=what, ours=ours, unit='a second', peer='Pillow alone', theirs=pillow, remark=said)])

@@ -52,8 +52,8 @@ img2dataset = start+'''
 from img2dataset import download
 if __name__ == '__main__':
     begin = time.perf_counter()
-    download(url_list=str(folder/'urls.txt'), output_folder=str(folder/'out'), processes_count=2, thread_count=16, number_sample_per_shard=250,
-        output_format='files', resize_mode='no', skip_reencode=True, timeout=10, disallowed_header_directives=[])
+    download(url_list=str(folder/'urls.txt'), output_folder=str(folder/'out'), processes_count=2, thread_count=16,
+        number_sample_per_shard=250, output_format='files', resize_mode='no', skip_reencode=True, timeout=10, disallowed_header_directives=[])
     done(begin)
 '''
 
@@ -86,7 +86,8 @@ def measure(python, code, files, hosts, paths, limit):
     with TemporaryDirectory() as d, LocalWeb(files, hosts=hosts, slow=1.) as web:
         (Path(d)/'urls.txt').write_text('\n'.join(web.url(o, hosts[i%len(hosts)]) for i,o in enumerate(paths)))
         (Path(d)/'run.py').write_text(code)
-        p = subprocess.Popen([python, Path(d)/'run.py', d, str(web.port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
+        quiet = dict(stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        p = subprocess.Popen([python, Path(d)/'run.py', d, str(web.port)], start_new_session=True, **quiet)
         try: said = next((o for o in p.communicate(timeout=limit)[0].splitlines() if o.startswith('DONE')), 'DONE nan nan')
         except subprocess.TimeoutExpired:
             os.killpg(p.pid, signal.SIGKILL)
@@ -116,6 +117,7 @@ def main(
         held = {name:max(o[1] for o in runs) for name,runs in got.items()}
         for name in programs:
             if name=='ours': continue
-            rows += [dict(what=f'{web} web', ours=speed['ours'], unit='pictures a second', peer=name, theirs=speed[name], remark=f"at most {held['ours']:.0f} MB beside {held[name]:.0f}"),
+            said = f"at most {held['ours']:.0f} MB beside {held[name]:.0f}"
+            rows += [dict(what=f'{web} web', ours=speed['ours'], unit='pictures a second', peer=name, theirs=speed[name], remark=said),
                 dict(what=f'{web} web, good pictures kept', ours=kept['ours'], unit='', peer=name, theirs=kept[name])]
     record('speed_download', rows)

@@ -56,7 +56,8 @@ def one(files, model, rounds=100):
     def at(i): return files[i%len(files)]
     t = by_turns(dict(ours=lambda i: clf.predict(at(i)), bare=lambda i: ask(bare_square(at(i), side)[None])), rounds)
     ours,bare = (1e3*median(t[o]) for o in ('ours', 'bare'))
-    return dict(what='one photo, `predict`', ours=ours, unit='ms', peer='bare', theirs=bare, remark=f"median of the ratios {ratio(t['ours'], t['bare']):.2f}")
+    said = f"median of the ratios {ratio(t['ours'], t['bare']):.2f}"
+    return dict(what='one photo, `predict`', ours=ours, unit='ms', peer='bare', theirs=bare, remark=said)
 
 def beside_fastai(files, model, rounds=30):
     "`Learner.predict` of a ResNet34 at 224 pixels; random weights do not change the time"
@@ -68,7 +69,8 @@ def beside_fastai(files, model, rounds=30):
     def peer(i):
         with learn.no_bar(): learn.predict(files[i%len(files)])
     t = by_turns(dict(ours=lambda i: clf.predict(files[i%len(files)]), peer=peer), rounds)
-    return dict(what='one photo, `predict`', ours=1e3*median(t['ours']), unit='ms', peer='`Learner.predict`, ResNet34', theirs=1e3*median(t['peer']))
+    ours,fastai = (1e3*median(t[o]) for o in ('ours', 'peer'))
+    return dict(what='one photo, `predict`', ours=ours, unit='ms', peer='`Learner.predict`, ResNet34', theirs=fastai)
 
 def ahead(f, items, workers, window):
     with ThreadPoolExecutor(workers) as pool:
@@ -101,7 +103,8 @@ def many(files, model, n=2000, rounds=3):
         (Path(d)/'files.json').write_text(json.dumps(files))
         got = {way:[] for way in ways}
         for _ in range(rounds):
-            for way in ways: got[way].append(alone(__file__, '--measured', way, '--files', Path(d)/'files.json', '--model', model, '--n', n))
+            for way in ways:
+                got[way].append(alone(__file__, '--measured', way, '--files', Path(d)/'files.json', '--model', model, '--n', n))
     speed = {way:median(o[0] for o in runs) for way,runs in got.items()}
     held = {way:max(o[1] for o in runs) for way,runs in got.items()}
     return [dict(what=f'{n:,} photos, `predict_many`', ours=speed['ours'], unit='a second', peer=way, theirs=speed[way],
@@ -132,7 +135,7 @@ def main(
     if measured: return measure(measured, json.loads(Path(files).read_text()), model, n)
     with TemporaryDirectory() as d:
         shoes = drawn(Path(d))
-        rows = [one(shoes, model)|dict(remark='drawings of 1,000 pixels'), beside_fastai(shoes, model)|dict(remark='drawings of 1,000 pixels')]
+        rows = [o|dict(what='a drawing of 1,000 pixels, `predict`') for o in (one(shoes, model), beside_fastai(shoes, model))]
         if photos:
             from sneaker_classifier.evaluate import not_trained_on
             shoes = list(not_trained_on(listed(photos), model).file)

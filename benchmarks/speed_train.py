@@ -95,9 +95,10 @@ def main(
         for memory in 'given back', 'kept':
             if memory=='kept': keep_memory()
             ours,peer = measure(learn, training.batch_size, rounds)
-            rows.append(dict(what=f'{architecture}, {learn.dls.device}, memory {memory}', ours=median(ours), unit='a second', peer='from memory',
-                theirs=median(peer), remark=f'median of the ratios {ratio(ours, peer):.2f}'))
+            what,said = f'{architecture}, {learn.dls.device}, memory {memory}',f'median of the ratios {ratio(ours, peer):.2f}'
+            rows.append(dict(what=what, ours=median(ours), unit='a second', peer='from memory', theirs=median(peer), remark=said))
         peak = torch.cuda.max_memory_reserved() if cuda else step_memory(training)
-        rows.append(dict(what=f"peak memory of a step, {'measured' if cuda else 'by calculation'}", ours=peak/2**30, unit='GB', peer='allowed', theirs=3.5))
+        what = f"peak memory of a step, {'measured' if cuda else 'by calculation'}"
+        rows.append(dict(what=what, ours=peak/2**30, unit='GB', peer='allowed', theirs=3.5))
         del learn # Windows deletes no file that is mapped
     record('speed_train', rows)

@@ -1,0 +1,132 @@
+"The plain rules that keep notebooks readable, and a site that says what they say"
+import ast, json, re, shutil, subprocess, sys
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from conftest import root
+
+notebooks = sorted((root/'nbs').glob('*.ipynb'))
+names = [p.stem for p in notebooks]
+# In the order of reading; what one of these uses has been explained before it.
+rooms = ['files', 'commands', *(o.split('_', 1)[1] for o in names if o[:2].isdigit() and o not in ('00_files', '00_commands'))]
+longest_cell,longest_prose,longest_line = 30,140,140 # lines, words, characters
+
+
+def cells(path, kind): return [''.join(o['source']) for o in json.loads(path.read_text(encoding='utf-8'))['cells'] if o['cell_type']==kind]
+
+def is_exported(source): return re.match(r'#\| *export', source)
+
+def code_of(source): return '\n'.join(o for o in source.splitlines() if not o.startswith(('#|', '%', '!')))
+
+every = pytest.mark.parametrize('path', notebooks, ids=names)
+
+
+@every
+def test_first_cell_is_title_and_subtitle(path):
+    "The site takes these two from it, and leaves out whatever else is there"
+    first = json.loads(path.read_text(encoding='utf-8'))['cells'][0]
+    lines = [o for o in ''.join(first['source']).splitlines() if o.strip()]
+    assert first['cell_type']=='markdown' and lines[0].startswith('# ') and len(lines)>1 and all(o.startswith('>') for o in lines[1:])
+
+
+@every
+def test_cells_are_short(path):
+    long = [o[:80] for o in cells(path, 'code') if is_exported(o) and len(code_of(o).splitlines())>longest_cell]
+    assert not long
+    wordy = [o[:80] for o in cells(path, 'markdown') if len(o.split())>longest_prose and '|---' not in o]
+    assert not wordy
+
+
+@every
+def test_most_cells_show_something(path):
+    code = [o for o in json.loads(path.read_text(encoding='utf-8'))['cells'] if o['cell_type']=='code']
+    assert sum(bool(o['outputs']) for o in code)>=.4*len(code)
+
+
+@pytest.mark.parametrize('folder', ['nbs', 'tests', 'benchmarks'])
+def test_lines_are_short(folder):
+    found = []
+    for f in [*(root/folder).glob('*.ipynb'), *(root/folder).glob('*.py')]:
+        text = '\n'.join(cells(f, 'code')) if f.suffix=='.ipynb' else f.read_text(encoding='utf-8')
+        found += [f'{f.name}: {o[:60]}' for o in text.splitlines() if len(o)>longest_line]
+    assert not found
+
+
+def imported(source):
+    "Modules of the project that code imports, in a function too"
+    for o in ast.walk(ast.parse(code_of(source))):
+        if isinstance(o, ast.ImportFrom) and o.module=='sneaker_classifier': yield from (a.name for a in o.names if a.name in rooms)
+        elif isinstance(o, ast.ImportFrom) and (o.module or '').startswith('sneaker_classifier.'): yield o.module.split('.')[1]
+        elif isinstance(o, ast.Import): yield from (a.name.split('.')[1] for a in o.names if a.name.startswith('sneaker_classifier.'))
+
+
+@pytest.mark.parametrize('path', [p for p in notebooks if p.stem[:2].isdigit()], ids=lambda p: p.stem)
+def test_nothing_is_used_before_it_is_explained(path):
+    room = path.stem.split('_', 1)[1]
+    # Commands end in a sentence, which they take from files only when they run; drawings are an appendix that all demonstrations use.
+    later = {o for source in cells(path, 'code') for o in imported(source) if rooms.index(o)>rooms.index(room)}
+    assert later<={'samples'}
+
+
+def test_an_evening_is_enough():
+    assert sum(len(o.split()) for path in notebooks for o in cells(path, 'markdown'))<13_500
+
+
+class Text(HTMLParser):
+    "The text of a page"
+    def __init__(self, page):
+        super().__init__()
+        self.said = []
+        self.feed(page)
+    def handle_data(self, data): self.said.append(data)
+
+def letters(text): return re.sub(r'\W|_', '', text)
+
+def paragraphs(path):
+    "What a notebook says, without the marks of markdown"
+    for o in cells(path, 'markdown')[1:]:
+        o = re.sub(r'^```.*?^```', '', o, flags=re.S | re.M)
+        for text in re.split(r'\n\s*\n|\n(?=[-|#\d])', o):
+            if set(text)<=set('|- :\n'): continue
+            yield re.sub(r'<(https?:[^>]*)>', r'\1', re.sub(r'!?\[([^]]*)\]\([^)]*\)', r'\1', text)).lstrip('#- 0123456789.')
+
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory):
+    "The documentation site, built by the command of the README"
+    copy = tmp_path_factory.mktemp('site')/'project'
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns('.git', 'models', '__pycache__', '_docs', '_proc', 'data', 'tests'))
+    subprocess.run([sys.executable, 'docs.py'], cwd=copy, check=True, capture_output=True)
+    return copy/'_docs'
+
+
+@every
+def test_the_site_says_what_the_notebook_says(path, site):
+    page = letters(''.join(Text((site/f'{path.stem}.html').read_text(encoding='utf-8')).said))
+    assert [o for o in paragraphs(path) if letters(o) not in page]==[]
+
+
+class Links(HTMLParser):
+    "Where a page leads, and what in it can be led to"
+    def __init__(self, page):
+        super().__init__()
+        self.to,self.ids = set(),set()
+        self.feed(page)
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids.add(attrs.get('id'))
+        self.to.update(attrs[o] for o in ('href', 'src') if attrs.get(o))
+
+def test_every_link_leads_somewhere(site):
+    pages = {p.resolve():Links(p.read_text(encoding='utf-8')) for p in site.rglob('*.html')}
+    broken = []
+    for page,links in pages.items():
+        for to in links.to:
+            url = urlsplit(to)
+            if url.scheme or url.netloc: continue
+            file = ((site if url.path.startswith('/') else page.parent)/unquote(url.path).lstrip('/')).resolve() if url.path else page
+            if file.is_dir(): file /= 'index.html'
+            known = file in pages and (not url.fragment or unquote(url.fragment) in pages[file].ids)
+            if not known and not (file.is_file() and file not in pages): broken.append(f'{page.name}: {to}')
+    assert not broken
