@@ -102,8 +102,10 @@ def _clean_all(files, out, limits, workers, progress):
         raise
     finally: pool.shutdown(cancel_futures=True)
 
-# %% ../nbs/06_clean.ipynb #93555ccf
+# %% ../nbs/06_clean.ipynb #8908b1a8
 _record_columns = ['raw', 'label', 'sha', 'reason', 'pixels', 'width', 'height', 'phash']
+_item_columns = ['file', 'label', 'group', 'width', 'height', 'phash', 'source', 'raw']
+_dropped_columns = ['file', 'label', 'reason', 'of']
 _short = 16   # digits of a sha256 that name a group
 
 def _text_name(path, raw):
@@ -189,8 +191,6 @@ def read_decisions(
 
 # %% ../nbs/06_clean.ipynb #ca7cb994
 _by_hand,_a_copy = 'dropped by hand','a copy'
-_item_columns = ['file', 'label', 'group', 'width', 'height', 'phash', 'source', 'raw']
-_dropped_columns = ['file', 'label', 'reason', 'of']
 
 def _judged(good, decisions):
     "Usable records, the largest first, with where each belongs, why it is not kept, and of which picture it is a copy"
@@ -290,7 +290,7 @@ class CleanReport:
         "How often each reason was given"
         return self.dropped.reason.value_counts().rename('pictures')
 
-# %% ../nbs/06_clean.ipynb #b25141fa
+# %% ../nbs/06_clean.ipynb #5db29699
 _inches,_bar = 7,.3   # width of the plot, and height of a bar
 
 @patch
@@ -298,8 +298,8 @@ def __str__(self:CleanReport):
     total = self.table.sum()
     both = f' {self.shared} of the kept show a photo that lies in another class too: the review shows them.' if self.shared else ''
     more = ''.join(f' {o}' for o in self.notes)
-    return (f"{total.sum()} pictures came in: {total['kept']} of {self.items.label.nunique()} classes are kept, {total['copies']} are copies "
-        f"of others, {total['refused']} could not be used, {total['by hand']} were dropped by hand.{both}{more}")
+    return (f"{total.sum()} pictures came in: {total['kept']} of {self.items.label.nunique()} classes are kept, "
+        f"{total['copies']} are copies of others, {total['refused']} could not be used, {total['by hand']} were dropped by hand.{both}{more}")
 
 @patch
 def _repr_html_(self:CleanReport): return f'<p>{html.escape(str(self))}</p>{self.table.to_html()}'
