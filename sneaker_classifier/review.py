@@ -52,7 +52,7 @@ def _by_others(features, y, groups):
     folds = StratifiedGroupKFold(_parts, shuffle=True, random_state=0)
     return cross_val_predict(model, features, y, groups=groups, cv=folds, method='predict_proba')
 
-# %% ../nbs/07_review.ipynb #38a3c78b
+# %% ../nbs/07_review.ipynb #d9ed3e20
 def _label_quality(features, items):
     "How well each label fits, 0 to 1, and the best others; not a number where a class has too few pictures"
     from cleanlab.rank import get_label_quality_scores
@@ -68,7 +68,7 @@ def _label_quality(features, items):
     guesses[enough] = [' '.join(labels[best[:min(_most_guesses, len(labels)-1)]]) for best in (-probs).argsort(1)]
     return quality, guesses
 
-# %% ../nbs/07_review.ipynb #bd23493f
+# %% ../nbs/07_review.ipynb #73675ad2
 _neighbours = 10   # the nearest pictures, to which the distance is taken
 
 def _closeness(features):
@@ -77,7 +77,7 @@ def _closeness(features):
     k = min(_neighbours, len(features)-1)
     return OutOfDistribution(params=dict(k=k)).fit_score(features=features, verbose=False) if k>0 else np.ones(len(features))
 
-# %% ../nbs/07_review.ipynb #4819ac57
+# %% ../nbs/07_review.ipynb #d27b5a13
 _suspect_columns = ['raw', 'label', 'suspicion', 'guesses', 'why']
 _quarter = 4   # a rank by distance counts as if it were so many times as far down
 
@@ -86,11 +86,12 @@ def _ranks(values): return rankdata(values, nan_policy='omit')/max(1, len(values
 def _suspicion(quality, closeness, twice):
     "How suspicious each picture is, 0 to 1, and why; `twice` are those of which a copy lies in another class"
     by_label,by_distance = np.nan_to_num(_ranks(quality), nan=1.),_quarter*_ranks(closeness)
-    why = np.where(twice, 'the same photo lies in another class', np.where(by_label<by_distance, 'looks like another class', 'unlike all others'))
+    why = np.where(by_label<by_distance, 'looks like another class', 'unlike all others')
+    why = np.where(twice, 'the same photo lies in another class', why)
     order = np.where(twice, 0, np.minimum(by_label, by_distance))
     return (1-_ranks(order)+1/max(1, len(order))).round(4), why
 
-# %% ../nbs/07_review.ipynb #20769d78
+# %% ../nbs/07_review.ipynb #7178a929
 def find_suspects(
     clean:Path|str='data/clean', # A folder that `clean_images` has filled
     model:str|None=None,         # Model folder; None takes the bundled one
@@ -108,7 +109,7 @@ def find_suspects(
     write_table(clean/'suspects.csv', table)
     return table
 
-# %% ../nbs/07_review.ipynb #90029f24
+# %% ../nbs/07_review.ipynb #01d145b0
 class Decisions:
     "What people decide about the pictures of a clean folder: written down and carried out at once, taken back one by one"
     def __init__(self,
@@ -130,7 +131,7 @@ def waiting(self:Decisions,
     ranked = self.suspects[self.suspects.label==label] if label else self.suspects
     return [o for o in ranked.index if o in here]
 
-# %% ../nbs/07_review.ipynb #915c7afd
+# %% ../nbs/07_review.ipynb #b186dcf5
 @patch
 def copies(self:Decisions,
     raw:str    # Raw name of a picture
@@ -148,7 +149,7 @@ def guesses(self:Decisions,
     twins = self.items.label[self.items.raw.isin(self.copies(raw))].tolist()
     return [o for o in dict.fromkeys([*twins, *row.guesses.split()]) if o!=row.label][:_most_guesses]
 
-# %% ../nbs/07_review.ipynb #62250644
+# %% ../nbs/07_review.ipynb #ebb96c34
 @patch
 def _carry_out(self:Decisions, table, raw):
     "Make `table` the decisions, of which that about `raw` has changed"
@@ -168,7 +169,7 @@ def decide(self:Decisions,
     row = dict(raw=raw, decision=decision, label=label or self.suspects.label[raw], when=when)
     self._carry_out(pd.concat([self.table[self.table.raw!=raw], pd.DataFrame([row])], ignore_index=True), raw)
 
-# %% ../nbs/07_review.ipynb #44b6f1fb
+# %% ../nbs/07_review.ipynb #c55f92cb
 @patch
 def path(self:Decisions,
     raw:str  # Raw name of a picture
@@ -202,7 +203,7 @@ def _image(side, path=None):
 
 def _button(text='', style='', width='110px'): return widgets.Button(description=text, button_style=style, layout=dict(width=width))
 
-# %% ../nbs/07_review.ipynb #b5145c60
+# %% ../nbs/07_review.ipynb #8c11b1eb
 class Review(widgets.VBox):
     "The page that `review` shows; `start` fills it and makes it listen"
     def __init__(self,
@@ -227,7 +228,7 @@ class Review(widgets.VBox):
     def _list(self, first, labels, description=''):
         return widgets.Dropdown(options=[(first, ''), *((self._name(o), o) for o in sorted(set(labels)))], description=description)
 
-# %% ../nbs/07_review.ipynb #0ed9eb58
+# %% ../nbs/07_review.ipynb #4bd682f0
 _examples = 4            # typical pictures
 _least_suspicion = .01   # the top of a long ranking is not called "the 0%"
 
@@ -244,7 +245,7 @@ def _ask(self:Review):
     best,kept = suspects[suspects.label==row.label].index[::-1],set(self.decisions.items.raw)
     self._typical.children = [_image(_small, path(o)) for o in islice((o for o in best if o!=self.current and o in kept), _examples)]
 
-# %% ../nbs/07_review.ipynb #1b5dbc26
+# %% ../nbs/07_review.ipynb #d40d1e7d
 @patch(as_prop=True)
 def waiting(self:Review)->list[str]:
     "Raw names of the pictures of the class that is shown that nobody has decided on yet, the most suspicious first"
@@ -267,7 +268,7 @@ def _show(self:Review, raw=None):
     if self.current: self._ask()
     else: self._about.value = '<h3>All looked at.</h3>Choose another class above, or go on with training.'
 
-# %% ../nbs/07_review.ipynb #31d6e939
+# %% ../nbs/07_review.ipynb #52067b5e
 @patch
 def decide(self:Review,
     decision:str,   # 'keep', 'drop' or 'move'
@@ -285,7 +286,7 @@ def undo(self:Review):
     if raw is None: return
     self._show(raw if raw in self.decisions.suspects.index and raw in set(self.decisions.records.raw) else None)
 
-# %% ../nbs/07_review.ipynb #9b5977d7
+# %% ../nbs/07_review.ipynb #bcd8cbc6
 @patch
 def _move_to(self:Review, i, _=None):
     if i<len(self._offered): self.decide('move', self._offered[i])
@@ -298,7 +299,8 @@ def _choose(self:Review, change):
 
 @patch
 def _type(self:Review, change):
-    # The field is not emptied after a key: while this program is busy, the next key may be on its way, and would bring the first one back.
+    # The field is not emptied after a key: while this program is busy, the next key may be on its way,
+    # and would bring the first one back.
     if not change['new'].startswith(change['old']): return
     for key in change['new'][len(change['old']):].lower():
         if key=='k': self.decide('keep')
@@ -306,7 +308,7 @@ def _type(self:Review, change):
         elif key=='u': self.undo()
         elif key in '123': self._move_to(int(key)-1)
 
-# %% ../nbs/07_review.ipynb #4c00c0b6
+# %% ../nbs/07_review.ipynb #be3c0292
 @patch
 def start(self:Review
 )->Review: # The page itself
@@ -321,7 +323,7 @@ def start(self:Review
     self._show()
     return self
 
-# %% ../nbs/07_review.ipynb #643cf9c2
+# %% ../nbs/07_review.ipynb #149a87b4
 def review(
     clean:Path|str='data/clean',      # A folder that `clean_images` has filled
     suspects:pd.DataFrame|None=None,  # From `find_suspects`; None takes its suspects.csv, and makes that where there is none
@@ -353,5 +355,6 @@ def sneaker_clean(
         raise SneakerError(f'None of the pictures in {data} can be used: {counted(report.dropped.reason)}. '
             f'{Path(out)/"dropped.csv"} has a line for each.')
     suspects = find_suspects(out, model)
-    print(f'{report} Each has its line in {Path(out)/"items.csv"} or {Path(out)/"dropped.csv"}. {Path(out)/"suspects.csv"} ranks {len(suspects)} '
-        f'pictures by how little they seem to belong: in a notebook, review({out!r}) shows them.')
+    print(f'{report} Each has its line in {Path(out)/"items.csv"} or {Path(out)/"dropped.csv"}. '
+        f'{Path(out)/"suspects.csv"} ranks {len(suspects)} pictures by how little they seem to belong: '
+        f'in a notebook, review({out!r}) shows them.')
