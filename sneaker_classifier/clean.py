@@ -208,10 +208,10 @@ def _judged(good, decisions):
 def _decide(records, decisions):
     "The tables of kept and of dropped pictures that follow from records and decisions"
     usable = records.reason==''
-    refused = records[~usable].assign(file=records.raw, of='')[_dropped_columns]
+    refused = records[~usable].assign(file=lambda o: o.raw, of='')[_dropped_columns]
     if not usable.any(): return pd.DataFrame(columns=_item_columns, dtype=str), refused
     good = _judged(records[usable], decisions)
-    out = good[good.reason!=''].assign(file=good.raw, label=good.folder)[_dropped_columns]
+    out = good[good.reason!=''].assign(file=lambda o: o.raw, label=lambda o: o.folder)[_dropped_columns]
     items = good[good.reason==''].sort_values('file')[_item_columns]
     return items.reset_index(drop=True), pd.concat([out, refused]).sort_values('file').reset_index(drop=True)
 

@@ -230,7 +230,7 @@ class Review(widgets.VBox):
 
 # %% ../nbs/07_review.ipynb #4bd682f0
 _examples = 4            # typical pictures
-_least_suspicion = .01   # the top of a long ranking is not called "the 0%"
+_least_share = .01   # the top of a long ranking is not called "the 0%"
 
 @patch
 def _ask(self:Review):
@@ -239,7 +239,8 @@ def _ask(self:Review):
     row = suspects.loc[self.current]
     name = html.escape(self._name(row.label))
     self._picture.value = _jpeg(path(self.current), _large)
-    self._about.value = (f'<h3>Is this {name}?</h3><p>{html.escape(row.why)}; among the {max(1-float(row.suspicion), _least_suspicion):.0%} '
+    share = max(1-float(row.suspicion), _least_share)
+    self._about.value = (f'<h3>Is this {name}?</h3><p>{html.escape(row.why)}; among the {share:.0%} '
         f'that seem to belong least</p><p style="color:gray">{html.escape(self.current)}</p>')
     self._caption.value = f'Typical of {name}:'
     best,kept = suspects[suspects.label==row.label].index[::-1],set(self.decisions.items.raw)
