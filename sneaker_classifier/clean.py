@@ -211,8 +211,8 @@ def _decide(records, decisions):
     refused = records[~usable].assign(file=lambda o: o.raw, of='')[_dropped_columns]
     if not usable.any(): return pd.DataFrame(columns=_item_columns, dtype=str), refused
     good = _judged(records[usable], decisions)
-    out = good[good.reason!=''].assign(file=lambda o: o.raw, label=lambda o: o.folder)[_dropped_columns]
-    items = good[good.reason==''].sort_values('file')[_item_columns]
+    items,out = good[good.reason==''].sort_values('file')[_item_columns],good[good.reason!='']
+    out = out.assign(file=out.raw, label=out.folder)[_dropped_columns]
     return items.reset_index(drop=True), pd.concat([out, refused]).sort_values('file').reset_index(drop=True)
 
 # %% ../nbs/06_clean.ipynb #c5ab150c
