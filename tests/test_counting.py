@@ -203,7 +203,7 @@ def test_tables_from_somebody_else_lead_nowhere(tmp_path, name, column, value):
     with pytest.raises(SneakerError, match=f'{column} in its line 2'):
         if name=='decisions.csv': clean_images(tmp_path/'raw', out, workers=1, progress=False)
         elif name=='items.csv': review.find_suspects(out, progress=False)
-        else: clean.review(out)
+        else: review.review(out)
     assert {o for o in tmp_path.rglob('*')}-{out/'.lock'}==before-{out/'.lock'}
 
 

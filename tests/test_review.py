@@ -78,6 +78,15 @@ def test_keyboard(clean):
     assert len(state(clean)[0])==2
 
 
+def test_undo_a_decision_about_a_picture_that_is_gone(clean):
+    pd.DataFrame([dict(raw='puma_suede/gone.jpg', decision='drop', label='puma_suede', when='')]).to_csv(clean/'decisions.csv', index=False)
+    page = review(clean)
+
+    page.undo()
+
+    assert not state(clean)[0] and page.current=='adidas_superstar/0000.jpg'
+
+
 def test_to_the_end(clean):
     page = review(clean)
     for _ in range(10): page.decide('keep')
