@@ -326,6 +326,7 @@ class Downloader:
 @patch
 async def _ask(self:Downloader, url, seconds, take):
     "One request: the address it redirects to, or else what `take` makes of the body"
+    # The host comes first: who waits for a slow one should not hold a place that others could use.
     async with self.hosts[url.host], self.places:
         with anyio.fail_after(seconds):
             async with self.client.stream('GET', url) as response:
