@@ -3,10 +3,10 @@
     python benchmarks/neighbours.py
 
 needs faiss-cpu and opencv-python-headless, which the project does not. Synthetic pictures have 28 hashes each; a fifth are copies of
-another, every hash of which differs in 0 to 13 bits. Recall is the share of these copies found. Faiss' flat index is exact, and asked
-with 2,000 hashes only: its time is that multiplied, because it grows with the questions exactly as it grows with the hashes. The fit is
-that of drawings and their copies; next to its name stands how far, in widths of a picture, it ends from the fit of `copies`. Seconds are
-those of one core (process time), because other work ran beside this: the median of three rounds in which all take turns."""
+another, every hash of which differs in 0 to 13 bits. Recall is the share of these copies found. Faiss' flat index is exact. Faiss is
+asked about a thousand pictures at most, and the time multiplied, since each question takes as long as the next. The fit is that of
+drawings and their copies; next to its name stands how far, in widths of a picture, it ends from the fit of `copies`. Seconds are those
+of one core (process time), because other work ran beside this: the median of three rounds in which all take turns."""
 import io, os, platform, statistics, subprocess, time
 from datetime import date
 from pathlib import Path
@@ -30,16 +30,15 @@ def planted(n, bits=13, seed=0):
 
 def as_bytes(h): return h.ravel().view(np.uint8).reshape(-1, 8)
 
-def by_faiss(index, h, most=None):
-    "Pairs of pictures that a faiss index finds within 13 bits; `most`: ask with so many hashes only"
-    index.add(as_bytes(h))
-    ends,_,found = index.range_search(as_bytes(h[:,[0, 14]])[:most], 14)
+def ask(index, h):
+    "Pairs of pictures that a faiss index of all hashes finds within 13 bits"
+    ends,_,found = index.range_search(as_bytes(h[:,[0, 14]]), 14)
     return np.stack([np.repeat(np.arange(len(ends)-1), np.diff(ends).astype(int))//2, found//28], 1)
 
-def multi_hash():
-    index = faiss.IndexBinaryMultiHash(64, 4, 16)
-    index.nflip = 1
-    return index
+def built(index, h):
+    start = time.process_time()
+    index.add(as_bytes(h))
+    return index, time.process_time()-start
 
 def recall(pairs, asked):
     "Share of the planted copies of the first `asked` pictures that are among the pairs"
@@ -58,13 +57,16 @@ def by_turns(ways, rounds=3):
 
 def search(n):
     h,asked = planted(n),min(1000, n)   # a picture asks with two hashes
-    ways = {'near_pairs':lambda: copies.near_pairs(h), 'faiss IndexBinaryFlat':lambda: by_faiss(faiss.IndexBinaryFlat(64), h, 2*asked),
-        'faiss IndexBinaryMultiHash':lambda: by_faiss(multi_hash(), h)}
-    seconds,pairs = by_turns(ways)
-    seconds['faiss IndexBinaryFlat'] *= n/asked
-    return [('near hashes', o, n, seconds[o], recall(pairs[o], asked if 'Flat' in o else n)) for o in ways]
+    multi = faiss.IndexBinaryMultiHash(64, 4, 16)
+    multi.nflip = 1
+    indexes = {f'faiss {type(o).__name__}':built(o, h) for o in (faiss.IndexBinaryFlat(64), multi)}
+    ways = {o:lambda index=index: ask(index, h[:asked]) for o,(index,_) in indexes.items()}
+    seconds,pairs = by_turns({'near_pairs':lambda: copies.near_pairs(h), **ways})
+    for o,(_,build) in indexes.items(): seconds[o] = build+seconds[o]*n/asked
+    return [('near hashes', o, n, seconds[o], recall(pairs[o], asked if o in indexes else n)) for o in seconds]
 
-def places(pictures, x, y): return (np.broadcast_to(o*pictures.shape[1]-.5, (len(pictures), o.shape[-1])).astype(np.float32) for o in (x, y))
+def places(pictures, x, y):
+    return (np.broadcast_to(o*pictures.shape[1]-.5, (len(pictures), o.shape[-1])).astype(np.float32) for o in (x, y))
 
 def by_numpy(pictures, x, y):
     x,y = (o.clip(0, pictures.shape[1]-1.001) for o in places(pictures, x, y))
@@ -91,7 +93,8 @@ def fits():
         copies._sample = sample
         try: return np.concatenate([copies._fit(one[o], two[o], start[o]) for o in np.array_split(np.arange(len(pairs)), len(pairs)//100)])
         finally: copies._sample = ours
-    seconds,parts = by_turns({o:lambda s=s: fit(s) for o,s in {'scipy map_coordinates':ours, 'by hand in numpy':by_numpy, 'cv2.remap':by_opencv}.items()})
+    ways = {'scipy map_coordinates':ours, 'by hand in numpy':by_numpy, 'cv2.remap':by_opencv}
+    seconds,parts = by_turns({o:lambda sample=sample: fit(sample) for o,sample in ways.items()})
     away = {o:np.abs(p-parts['scipy map_coordinates']).max() for o,p in parts.items()}
     return [('fit of a pair', f'{o}, at most {away[o]:.4f} away', len(pairs), t/len(pairs), None) for o,t in seconds.items()]
 

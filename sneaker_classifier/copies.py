@@ -84,7 +84,7 @@ def _shrunk(im):
 
 def fingerprint(
     im:Image.Image # RGB picture
-)->tuple: # Hashes of its views (28,) uint64, trimmed box (4,), thumbnail (64, 64, 3) uint8 of what is in that box
+)->tuple[np.ndarray,np.ndarray,np.ndarray]: # Hashes of its views (28,) uint64, trimmed box (4,), thumbnail (64, 64, 3) uint8 of it
     "What `find_groups` needs to know of a picture"
     small = _shrunk(im)
     trim = _trim(small)
@@ -167,8 +167,8 @@ def _neighbours(keys, asked, order, window, distance):
         hit = np.flatnonzero(d<=distance)
         yield who[hit], by[place[hit]], d[hit].astype(np.int64)
 
-# %% ../nbs/05_copies.ipynb #b9d939d1
-# From the left: picture (24 bits), other picture (24), distance (4), view (1), other view (5)
+# %% ../nbs/05_copies.ipynb #509e5f4e
+# One number for each find, so that sorting is quick. From the left: picture (24 bits), other picture (24), distance (4), view (1), other view (5)
 def _pack(one, two, distance, view_one, view_two): return ((one<<24|two)<<4|distance)<<6|view_one<<5|view_two
 
 def _unpack(found): return np.stack([found>>34, found>>10&0xffffff, found>>6&15, found>>5&1, found&31], 1)
