@@ -168,7 +168,7 @@ def _neighbours(keys, asked, order, window, distance):
         yield who[hit], by[place[hit]], d[hit].astype(np.int64)
 
 # %% ../nbs/05_copies.ipynb #509e5f4e
-# One number for each find, so that sorting is quick. From the left: picture (24 bits), other picture (24), distance (4), view (1), other view (5)
+# From the left: picture (24 bits), other picture (24), distance (4), view (1), other view (5)
 def _pack(one, two, distance, view_one, view_two): return ((one<<24|two)<<4|distance)<<6|view_one<<5|view_two
 
 def _unpack(found): return np.stack([found>>34, found>>10&0xffffff, found>>6&15, found>>5&1, found&31], 1)
