@@ -1,19 +1,17 @@
 """Do libraries find near hashes, and read pictures between their pixels, better than what `copies` does?
 
-    python benchmarks/neighbours.py
+    python benchmarks/speed_neighbours.py
 
-needs faiss-cpu and opencv-python-headless, which the project does not. Synthetic pictures have 28 hashes each; a fifth are copies of
+This needs faiss-cpu and opencv-python-headless, which the project does not. Synthetic pictures have 28 hashes each; a fifth are copies of
 another, every hash of which differs in 0 to 13 bits. Recall is the share of these copies found. Faiss' flat index is exact. Faiss is
 asked about a thousand pictures at most, and the time multiplied, since each question takes as long as the next. The fit is that of
 drawings and their copies; next to its name stands how far, in widths of a picture, it ends from the fit of `copies`. Seconds are those
 of one core (process time), because other work ran beside this: the median of three rounds in which all take turns."""
-import io, os, platform, statistics, subprocess, time
-from datetime import date
-from pathlib import Path
+import io, statistics, time
 
 import cv2, faiss
 import numpy as np
-import pandas as pd
+from common import record
 from PIL import Image
 from sneaker_classifier import copies
 from sneaker_classifier.samples import LABELS, draw_shoe
@@ -63,7 +61,10 @@ def search(n):
     ways = {o:lambda index=index: ask(index, h[:asked]) for o,(index,_) in indexes.items()}
     seconds,pairs = by_turns({'near_pairs':lambda: copies.near_pairs(h), **ways})
     for o,(_,build) in indexes.items(): seconds[o] = build+seconds[o]*n/asked
-    return [('near hashes', o, n, seconds[o], recall(pairs[o], asked if o in indexes else n)) for o in seconds]
+    share = {o:recall(pairs[o], asked if o in indexes else n) for o in seconds}
+    ours = seconds.pop('near_pairs')
+    return [dict(what=f'{n:,} pictures, near hashes', ours=ours, unit='s', peer=o, theirs=t,
+        remark=f"finds {share['near_pairs']:.1%} of the planted copies, the peer {share[o]:.1%}") for o,t in seconds.items()]
 
 def places(pictures, x, y):
     return (np.broadcast_to(o*pictures.shape[1]-.5, (len(pictures), o.shape[-1])).astype(np.float32) for o in (x, y))
@@ -96,19 +97,11 @@ def fits():
     ways = {'scipy map_coordinates':ours, 'by hand in numpy':by_numpy, 'cv2.remap':by_opencv}
     seconds,parts = by_turns({o:lambda sample=sample: fit(sample) for o,sample in ways.items()})
     away = {o:np.abs(p-parts['scipy map_coordinates']).max() for o,p in parts.items()}
-    return [('fit of a pair', f'{o}, at most {away[o]:.4f} away', len(pairs), t/len(pairs), None) for o,t in seconds.items()]
+    ours = 1e3*seconds.pop('scipy map_coordinates')/len(pairs)
+    return [dict(what='fit of a pair, with scipy\'s map_coordinates', ours=ours, unit='ms', peer=o, theirs=1e3*t/len(pairs),
+        remark=f'at most {away[o]:.4f} picture widths away') for o,t in seconds.items()]
 
-def main():
+if __name__=='__main__':
     faiss.omp_set_num_threads(1)
     cv2.setNumThreads(1)
-    rows = [*fits(), *(o for n in (1_000, 10_000, 50_000) for o in search(n))]
-    commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True).stdout.strip()
-    table = pd.DataFrame(rows, columns=['question', 'what', 'size', 'seconds', 'recall']).round({'seconds':5, 'recall':3})
-    print(table.to_string(index=False))
-    table = table.assign(machine=f'{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}',
-        date=date.today().isoformat(), commit=commit)
-    out = Path(__file__).parent/'results'/'neighbours.csv'
-    out.parent.mkdir(exist_ok=True)
-    table.to_csv(out, index=False, lineterminator='\n')
-
-if __name__=='__main__': main()
+    record('speed_neighbours', [*fits(), *(o for n in (1_000, 10_000, 50_000) for o in search(n))])
