@@ -349,6 +349,28 @@ def test_memory_stays_small(tmp_path, gigabyte):
     assert float(done.stdout)<700
 
 
+# What is kept
+
+def test_what_is_kept_has_no_notes():
+    notes = Image.Exif()
+    notes[0x0112] = 6
+    notes.get_ifd(0x8825)[1] = 'N'   # the GPS block
+    dirty = file('JPEG', shoe.resize((3000, 1800)), exif=notes, comment=b'at home', icc_profile=srgb)+b'<script>alert(1)</script>'
+
+    kept = sanitize(dirty)
+
+    clean = Image.open(io.BytesIO(kept))
+    assert clean.size==(614, 1024) and not clean.getexif() and not set(clean.info)&{'comment', 'icc_profile', 'exif'}
+    assert b'script' not in kept
+
+
+def test_large_photos_are_kept_as_they_are_the_quick_way_too():
+    data = file('JPEG', draw_shoe('puma_suede', size=1000).resize((3000, 3000), Image.Resampling.BICUBIC), quality=95)
+    slow = open_image(data)
+    slow.thumbnail((1024, 1024), Image.Resampling.LANCZOS, reducing_gap=None)
+    assert difference(Image.open(io.BytesIO(sanitize(data))), slow)<1.5
+
+
 # Whatever else may be handed over
 
 class Stream(io.RawIOBase):

@@ -10,7 +10,7 @@ from conftest import command
 from PIL import Image
 
 from sneaker_classifier import BadImage, SneakerClassifier, open_image
-from sneaker_classifier.images import fit_square, open_square, subject_box
+from sneaker_classifier.images import fit_square, subject_box
 from sneaker_classifier.predict import Prediction, answers_csv, find_pictures, small_part
 from sneaker_classifier.samples import draw_shoe
 from sneaker_classifier.settings import SneakerError
@@ -173,6 +173,12 @@ def test_a_batch_of_pixels_is_many(clf):
     assert len(list(clf.predict_many(np.full((2, 64, 64, 3), 200, np.uint8))))==2
 
 
+def square(src, side):
+    "What the network gets to see"
+    im = open_image(src, square=side)
+    return fit_square(im, side, subject_box(im))
+
+
 @pytest.mark.parametrize('size', [(1000, 1000), (1000, 640), (3000, 2000), (2000, 4000), (700, 99)])
 @pytest.mark.parametrize('progressive', [False, True])
 def test_reduced_decoding_gives_the_same_answer(clf, size, progressive):
@@ -180,7 +186,7 @@ def test_reduced_decoding_gives_the_same_answer(clf, size, progressive):
     rng = np.random.default_rng(0)
     im = Image.fromarray((np.asarray(im, float)+rng.normal(0, 8, (*im.size[::-1], 3))).clip(0, 255).astype(np.uint8))
     data,side = jpeg(im, progressive=progressive),clf.card['size']
-    quick,whole = open_square(data, side),open_image(data)
+    quick,whole = square(data, side),open_image(data)
     full = whole.crop(subject_box(whole))
     full = full.resize([max(1, round(side*o/max(full.size))) for o in full.size], Image.Resampling.BICUBIC)
     left,top = [round((side-o)/2) for o in full.size]
@@ -195,8 +201,8 @@ def test_turned_and_reduced():
     exif = Image.Exif()
     exif[0x0112] = 6
     data = jpeg(draw_shoe('puma_suede', seed=1, size=1000).crop((0, 200, 1000, 900)), exif=exif)
-    difference = np.asarray(open_square(data, 140), int)-np.asarray(fit_square(whole := open_image(data), 140, subject_box(whole)), int)
-    assert np.abs(difference).mean()<1.5 and np.asarray(open_square(data, 140))[70, 0].min()==255
+    difference = np.asarray(square(data, 140), int)-np.asarray(fit_square(whole := open_image(data), 140, subject_box(whole)), int)
+    assert np.abs(difference).mean()<1.5 and np.asarray(square(data, 140))[70, 0].min()==255
 
 
 def in_shop(width, height, left, top):
@@ -209,7 +215,7 @@ def in_shop(width, height, left, top):
 def test_plain_margins_make_no_difference(clf):
     close = in_shop(280, 180, 40, 40)
     for far in in_shop(600, 800, 300, 650), in_shop(900, 400, 350, 200):
-        assert np.abs(np.asarray(open_square(far, 140), int)-np.asarray(open_square(close, 140), int)).mean()<4
+        assert np.abs(np.asarray(square(far, 140), int)-np.asarray(square(close, 140), int)).mean()<4
         assert clf.predict(far).label==clf.predict(close).label
     assert subject_box(in_shop(900, 400, 0, 100))==pytest.approx((0, 60, 240, 240), abs=9)
 
@@ -217,7 +223,7 @@ def test_plain_margins_make_no_difference(clf):
 def test_margins_of_a_large_photo_are_cut_off_the_short_way_too(clf):
     data = jpeg(in_shop(600, 800, 300, 650).resize((3000, 4000)))
     assert subject_box(open_image(data, square=140))==pytest.approx(np.array(subject_box(open_image(data)))/8, abs=3)
-    assert np.abs(np.asarray(open_square(data, 140), int)-np.asarray(open_square(open_image(data), 140), int)).mean()<4
+    assert np.abs(np.asarray(square(data, 140), int)-np.asarray(square(open_image(data), 140), int)).mean()<4
 
 
 def test_evidence_keeps_out_of_plain_margins(clf):
