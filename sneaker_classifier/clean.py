@@ -299,7 +299,8 @@ def __str__(self:CleanReport):
     both = f' {self.shared} of the kept show a photo that lies in another class too: the review shows them.' if self.shared else ''
     more = ''.join(f' {o}' for o in self.notes)
     return (f"{total.sum()} pictures came in: {total['kept']} of {self.items.label.nunique()} classes are kept, "
-        f"{total['copies']} are copies of others, {total['refused']} could not be used, {total['by hand']} were dropped by hand.{both}{more}")
+        f"{total['copies']} are copies of others, {total['refused']} could not be used, "
+        f"{total['by hand']} were dropped by hand.{both}{more}")
 
 @patch
 def _repr_html_(self:CleanReport): return f'<p>{html.escape(str(self))}</p>{self.table.to_html()}'
