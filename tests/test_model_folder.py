@@ -140,7 +140,7 @@ def test_names_in_a_card_mean_nothing_in_markdown(folder):
 def test_card_tells_how_it_was_made(folder, quick_settings):
     card,training = card_of(folder),load_settings(quick_settings).training
     for name,value in vars(training).items(): assert card['provenance'][name]==value, name
-    assert card['size']==training.detail
+    assert card['detail']==training.detail
     assert card['provenance']['start_licence']=='apache-2.0'
     assert sum(sum(c['pictures']) for c in card['classes'])==sum(card['provenance']['pictures'].values())
     for name,sha256 in card['sha256'].items(): assert hashlib.sha256((folder/name).read_bytes()).hexdigest()==sha256
@@ -183,7 +183,7 @@ def test_sure_is_familiar_and_likely(folder):
     (folder/'model.json').write_text(json.dumps({**card_of(folder), 'sure_from':1., 'temperature':1.}), encoding='utf-8')
     clf = SneakerClassifier.load(folder)
     for logits,sure in ([9,0,0,0], True), ([9,9,9,9], False), ([.9,-99,-99,-99], False), ([1,-99,-99,-99], True):
-        assert clf._answer(np.array(logits)*1., None).sure==sure, logits
+        assert clf.answer(np.array(logits)*1.).sure==sure, logits
 
 
 def test_a_new_model_doubts_details(folder, photos):
