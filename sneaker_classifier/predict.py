@@ -189,9 +189,10 @@ def answer(self:SneakerClassifier,
     among=None         # Labels it is known to be one of; None means all
 )->Prediction:
     "What logits mean: names, probabilities, and whether that is sure"
-    keep = [i for i,o in enumerate(self.labels) if among is None or o in among]
+    labels = self.labels
+    keep = [i for i,o in enumerate(labels) if among is None or o in among]
     probs = softmax(logits[keep], self.card['temperature'])
-    scores = {self.labels[keep[i]]:float(probs[i]) for i in np.argsort(-probs, kind='stable')}
+    scores = {labels[keep[i]]:float(probs[i]) for i in np.argsort(-probs, kind='stable')}
     brands = Counter()
     for label,p in scores.items(): brands[self.classes[label].brand] += p
     label,p = next(iter(scores.items()))
