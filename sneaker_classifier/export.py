@@ -60,7 +60,7 @@ class _Exported(nn.Module):
 def onnx_bytes(
     learn:Learner,    # From `sneaker_learner`
     training:Training # What it was trained with
-)->bytes:             # ONNX file: pictures (batch, detail, detail, 3) uint8 in; logits (batch, classes), evidence (batch, classes, h, w) out
+)->bytes:             # ONNX: pictures (batch, detail, detail, 3) uint8 in; logits (batch, classes), evidence (batch, classes, h, w) out
     "The network of a Learner as an ONNX file"
     net,out = _Exported(learn, training.predict_size),io.BytesIO()
     example = torch.zeros(2, training.detail, training.detail, 3, dtype=torch.uint8)
@@ -104,7 +104,8 @@ def _data_part(card):
     return (f"{p['pictures']['train']} pictures to learn from, {p['pictures']['validation']} kept back for measuring, "
         f"drawn class by class (seed {p['seed']}).{hints} Pictures of one photo are never on both sides. Plain margins are cut off. "
         '`split.csv` has the first half of each picture\'s sha256 and a print of 164 bytes, by which it is known again; '
-        'the pictures themselves are not here.\n\n')+_table(['Class', 'to learn from', 'kept back', *(['share of training'] if drawn else [])], rows)
+        'the pictures themselves are not here.\n\n'
+        +_table(['Class', 'to learn from', 'kept back', *(['share of training'] if drawn else [])], rows))
 
 def _recipe_part(card):
     rows = [(k, v) for k,v in card['provenance'].items() if k not in ('pictures', 'augmentation') and v is not None]
@@ -130,7 +131,8 @@ def _doubt_part(card):
         f'Right when sure: {sure}',
         'Small parts of those pictures, 20 to 50% of each side, called sure and named wrongly: '
             f"{_share(cut['share'], cut['interval'])} of {cut['pictures']}"]
-    if u: lines.append(f"Pictures of sneakers that it does not know, called sure all the same: {_share(u['share'], u['interval'])} of {u['pictures']}")
+    if u: lines.append('Pictures of sneakers that it does not know, called sure all the same: '
+        f"{_share(u['share'], u['interval'])} of {u['pictures']}")
     return (f"Confidence is the softmax of the logits divided by {card['temperature']:.3f} (temperature scaling). An answer is called sure "
         f"where its confidence is at least 50% and its logit, before that division, at least {card['sure_from']:.2f}. "
         'Temperature and threshold were chosen on the pictures kept back; for the first three figures below, '
@@ -166,16 +168,19 @@ def augmentation(
     return dict(_named(part) for o in fs if isinstance(o, RandTransform) or o.split_idx==0 for part in _joined(o))
 
 def _augmentation_part(card):
-    rows = [(name, o['what'], ', '.join(f'{k} {v:g}' for k,v in o.items() if k!='what')) for name,o in card['provenance'].get('augmentation', {}).items()]
+    changes = card['provenance'].get('augmentation', {})
+    rows = [(name, o['what'], ', '.join(f'{k} {v}' for k,v in o.items() if k!='what')) for name,o in changes.items()]
     return _table(['Transform', 'What it does', 'With'], [map(_md, o) for o in rows]) if rows else ''
 
 # %% ../nbs/12_export.ipynb #ae3e7951
 def _header(card):
     m = card['metrics']
-    results = [EvalResult(task_type='image-classification', dataset_type='imagefolder', dataset_name=f"{m['pictures']} pictures kept back",
-        metric_type='accuracy', metric_name=name, metric_value=m[k]) for name,k in [('Top-1', 'top1'), ('Top-3', 'top3'), ('Brand', 'brand')]]
-    return ModelCardData(library_name='onnx', pipeline_tag='image-classification', tags=['sneakers'], model_name='sneakers', eval_results=results).to_yaml()
+    task,kept_back = 'image-classification',f"{m['pictures']} pictures kept back"
+    results = [EvalResult(task_type=task, dataset_type='imagefolder', dataset_name=kept_back, metric_type='accuracy',
+        metric_name=name, metric_value=m[k]) for name,k in [('Top-1', 'top1'), ('Top-3', 'top3'), ('Brand', 'brand')]]
+    return ModelCardData(library_name='onnx', pipeline_tag=task, tags=['sneakers'], model_name='sneakers', eval_results=results).to_yaml()
 
+# %% ../nbs/12_export.ipynb #8edeee14
 def model_card(
     card:dict # model.json as written by `export_model`
 )->str:       # Markdown, below a header of YAML for the Hugging Face Hub
@@ -252,8 +257,9 @@ def _provenance(learn, items, known):
     description = learn.model[0].model.pretrained_cfg
     start,sha256,licence = _start(learn.recipe, known, description)
     n = dict(train=int((~items.is_valid).sum()), validation=int(items.is_valid.sum()), brand_only=len(items.attrs.get('brand_only', [])))
-    return {**asdict(learn.recipe), 'architecture':description['architecture'], 'start':start, 'start_sha256':sha256, 'start_licence':licence,
-        'pictures':n, 'augmentation':augmentation(learn), 'created':datetime.now(timezone.utc).isoformat(timespec='seconds'),
+    return {**asdict(learn.recipe), 'architecture':description['architecture'], 'start':start, 'start_sha256':sha256,
+        'start_licence':licence, 'pictures':n, 'augmentation':augmentation(learn),
+        'created':datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'python':platform.python_version(), 'torch':torch.__version__, 'timm':timm.__version__}
 
 # %% ../nbs/12_export.ipynb #25c599b2
@@ -316,7 +322,8 @@ def export_model(
     unknown:Path|str|None=None # Folder of pictures of none of the classes, to measure false certainty on
 )->SneakerClassifier:    # Loaded from the new folder
     "Write a model folder, measure it, and write what was measured into its model.json and MODEL_CARD.md"
-    if not hasattr(learn, 'recipe'): raise SneakerError('export_model needs a Learner from sneaker_learner, which keeps how it was trained.')
+    if not hasattr(learn, 'recipe'):
+        raise SneakerError('export_model needs a Learner from sneaker_learner, which keeps how it was trained.')
     known = start_model(learn.recipe)
     out = make_folder(out)
     # A GPU rounds more coarsely than the CPU that the exported network will run on.
@@ -325,7 +332,8 @@ def export_model(
     learn.model.cpu()
     network = onnx_bytes(learn, learn.recipe)
     # Rounding alone can come to 1e-4 where logits are large; a mistake in the export is far larger than this.
-    if (d := export_difference(learn, network))>1e-3: raise RuntimeError(f'The exported network gives other logits than the Learner (by {d:.1e}).')
+    if (d := export_difference(learn, network))>1e-3:
+        raise RuntimeError(f'The exported network gives other logits than the Learner (by {d:.1e}).')
     answers = _answers(learn, items)
     files = _files(learn, items, network, answers, known, settings.limits)
     card = _card(learn, items, files, answers, known, settings)

@@ -180,7 +180,8 @@ def test_a_folder_of_another_version_is_refused(folder):
     with pytest.raises(ModelError, match='made by another version'): SneakerClassifier.load(folder)
 
 
-@pytest.mark.parametrize('old, new', [('"puma_suede"', '"../../puma"'), ('"detail": 64', '"detail": "64"'), ('"temperature"', '"temper"'), ('{', '')])
+@pytest.mark.parametrize('old, new', [('"puma_suede"', '"../../puma"'), ('"detail": 64', '"detail": "64"'),
+    ('"temperature"', '"temper"'), ('{', '')])
 def test_a_damaged_card_is_refused(folder, old, new):
     text = (folder/'model.json').read_text(encoding='utf-8')
     assert old in text
