@@ -160,6 +160,7 @@ def _named(o):
     kind,given = (o.func, o.keywords) if isinstance(o, partial) else (type(o), {**vars(type(o)), **vars(o)})
     return kind.__name__.strip('_'), dict(what=(kind.__doc__ or '').partition('\n')[0], **_numbers(given))
 
+# %% ../nbs/12_export.ipynb #b81d4e13
 def augmentation(
     learn:Learner # Its training batches are looked at
 )->dict:          # {name: {'what': a sentence, parameter: number}}
