@@ -75,7 +75,7 @@ def validation_report(
 )->Report:
     "The report of the pictures kept back, from what the network said of them when it was exported"
     logits,targets,_ = validation_logits(clf)
-    return _report(clf, range(len(targets)), [clf.labels[o] for o in targets], (clf._answer(o, None) for o in logits))
+    return _report(clf, range(len(targets)), [clf.labels[o] for o in targets], (clf.answer(o) for o in logits))
 
 # %% ../nbs/11_evaluate.ipynb #0b975ca5
 @patch(as_prop=True)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from huggingface_hub import ModelCard
 
 from conftest import command
 from sneaker_classifier.data import learned_ids, picture_id
@@ -140,7 +141,7 @@ def test_names_in_a_card_mean_nothing_in_markdown(folder):
 def test_card_tells_how_it_was_made(folder, quick_settings):
     card,training = card_of(folder),load_settings(quick_settings).training
     for name,value in vars(training).items(): assert card['provenance'][name]==value, name
-    assert card['size']==training.detail
+    assert card['detail']==training.detail
     assert card['provenance']['start_licence']=='apache-2.0'
     assert sum(sum(c['pictures']) for c in card['classes'])==sum(card['provenance']['pictures'].values())
     for name,sha256 in card['sha256'].items(): assert hashlib.sha256((folder/name).read_bytes()).hexdigest()==sha256
@@ -179,11 +180,56 @@ def test_a_folder_of_another_version_is_refused(folder):
     with pytest.raises(ModelError, match='made by another version'): SneakerClassifier.load(folder)
 
 
+@pytest.mark.parametrize('old, new', [('"puma_suede"', '"../../puma"'), ('"detail": 64', '"detail": "64"'),
+    ('"temperature"', '"temper"'), ('{', '')])
+def test_a_damaged_card_is_refused(folder, old, new):
+    text = (folder/'model.json').read_text(encoding='utf-8')
+    assert old in text
+
+    (folder/'model.json').write_text(text.replace(old, new, 1), encoding='utf-8')
+
+    with pytest.raises(ModelError, match='damaged'): SneakerClassifier.load(folder)
+
+
+def test_format_3_is_read_as_well(folder):
+    "There the side of the square was called size"
+    card = card_of(folder)
+    answer = SneakerClassifier.load(folder).predict(draw_shoe('puma_suede', seed=5, size=64))
+    old = {'size' if k=='detail' else k:v for k,v in card.items()}
+
+    (folder/'model.json').write_text(json.dumps({**old, 'format':3}), encoding='utf-8')
+
+    clf = SneakerClassifier.load(folder)
+    assert clf.card==card and clf.predict(draw_shoe('puma_suede', seed=5, size=64))==answer
+
+
+def test_card_tells_what_changed_pictures_by_chance(folder):
+    "From the transforms of the Learner; a model from before has no such entry, and its card no such part"
+    card = card_of(folder)
+    changes,heading = card['provenance']['augmentation'],'Changed by chance in training'
+    assert {'Backdrop', 'Degrade', 'flip_mat', 'rotate_mat', 'zoom_mat'}<=set(changes)
+    assert changes['rotate_mat']['max_deg']==15 and 'Normalize' not in changes
+    assert sum(o['drawn'] for o in card['classes'])==pytest.approx(1, abs=1e-3)
+    assert heading in model_card(card) and 'share of training' in model_card(card)
+
+    del card['provenance']['augmentation']
+    for o in card['classes']: del o['drawn']
+
+    assert heading not in model_card(card) and 'share of training' not in model_card(card)
+
+
+def test_header_is_what_the_hub_reads(folder):
+    page,metrics = ModelCard((folder/'MODEL_CARD.md').read_text(encoding='utf-8')),card_of(folder)['metrics']
+    assert page.data.library_name=='onnx' and page.data.pipeline_tag=='image-classification'
+    assert [o.metric_value for o in page.data.eval_results]==[metrics[o] for o in ('top1', 'top3', 'brand')]
+    assert page.text.strip().startswith('# Model card')
+
+
 def test_sure_is_familiar_and_likely(folder):
     (folder/'model.json').write_text(json.dumps({**card_of(folder), 'sure_from':1., 'temperature':1.}), encoding='utf-8')
     clf = SneakerClassifier.load(folder)
     for logits,sure in ([9,0,0,0], True), ([9,9,9,9], False), ([.9,-99,-99,-99], False), ([1,-99,-99,-99], True):
-        assert clf._answer(np.array(logits)*1., None).sure==sure, logits
+        assert clf.answer(np.array(logits)*1.).sure==sure, logits
 
 
 def test_a_new_model_doubts_details(folder, photos):

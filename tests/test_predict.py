@@ -185,7 +185,7 @@ def test_reduced_decoding_gives_the_same_answer(clf, size, progressive):
     im = draw_shoe('nike_air_force_1', seed=size[0]//100, size=1000).resize(size)
     rng = np.random.default_rng(0)
     im = Image.fromarray((np.asarray(im, float)+rng.normal(0, 8, (*im.size[::-1], 3))).clip(0, 255).astype(np.uint8))
-    data,side = jpeg(im, progressive=progressive),clf.card['size']
+    data,side = jpeg(im, progressive=progressive),clf.card['detail']
     quick,whole = square(data, side),open_image(data)
     full = whole.crop(subject_box(whole))
     full = full.resize([max(1, round(side*o/max(full.size))) for o in full.size], Image.Resampling.BICUBIC)
