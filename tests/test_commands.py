@@ -161,7 +161,7 @@ def test_commands_start_where_nothing_is_loaded_yet():
     for name,place in scripts.items():
         name = name.removeprefix('sneaker-')
         assert place==f'sneaker_classifier.commands:{name}' and callable(getattr(commands, name))
-        safe = getattr(import_module(f'sneaker_classifier.{name}'), f'sneaker_{name}').safe
+        safe = getattr(import_module(f'sneaker_classifier.{commands._rooms.get(name, name)}'), f'sneaker_{name}').safe
         assert re.match(r'Stopped\b', safe.format(out='models/mine'))
     code = 'import sys; before = set(sys.modules); import sneaker_classifier.commands; print(*set(sys.modules)-before)'
     loaded = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, check=True).stdout.split()
