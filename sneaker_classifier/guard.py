@@ -197,7 +197,7 @@ hooks = { # A name that begins with app is one of the page
     'gradio.route_utils.MultiPartException':'says that an upload is too large',
     'gradio.routes.file_upload_statuses':'knows how far an upload is',
     'gradio.blocks.Block.async_move_resource_to_block_cache':'copies or fetches a file',
-    'gradio.components.Component.preprocess':'opens what was uploaded',
+    'gradio.components.base.ComponentBase.preprocess':'opens what was uploaded',
     'app.upload_file_set':'lists uploads that the page may show'}
 
 def missing_hooks(
