@@ -13,7 +13,7 @@ import io, re, signal, sys
 from base64 import b64encode
 from dataclasses import asdict, replace
 from html import escape
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -81,12 +81,12 @@ def bars(
     form = Form(P(f'{given}Choose one to see what speaks for it.'), *shares, aria_label='The three likeliest')
     return Div(form if p.sure else Details(Summary('The nearest of what I know'), form), cls='top')
 
-# %% ../nbs/17_app.ipynb #75e3091d
+# %% ../nbs/17_app.ipynb #890ea87c
 def page_file(
     name:str # Such as 'app.css'
 )->str:      # Its text
     "A file of the page that is no Python: style, or what the browser does"
-    return (files('sneaker_classifier')/'page'/name).read_text(encoding='utf-8')
+    return (resources.files('sneaker_classifier')/'page'/name).read_text(encoding='utf-8')
 
 def script(
     name:str,    # A file of JavaScript
@@ -357,7 +357,7 @@ def _looks():
     theme = gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace'])
     return dict(theme=theme, css=page_file('app.css'), height=900, footer_links=['api'])
 
-_open = ('Whoever reaches port {} of {} can use this page, send it photos and save corrections: '
+_warning = ('Whoever reaches port {} of {} can use this page, send it photos and save corrections: '
     'there is no password and no encryption.')
 
 # %% ../nbs/17_app.ipynb #a2d3c47f
@@ -381,7 +381,7 @@ def launch(
     app = build_app(clf, feedback).queue(max_size=64, default_concurrency_limit=4)
     # Colab shows the page through a server of its own, under a name that cannot be known.
     serve(app, host, port, limit, any_host=host not in here or colab_check(), state_session_capacity=256, **_looks())
-    if host not in here: print(_open.format(app.server_port, host))
+    if host not in here: print(_warning.format(app.server_port, host))
     return app
 
 # %% ../nbs/17_app.ipynb #5f0a06e3
