@@ -1,5 +1,5 @@
 "The app as programs and other pages meet it: its endpoints, its guard, what it keeps and what it does not"
-import errno, io, json, os, re, shutil, socket, subprocess, sys, time
+import errno, io, json, os, re, shutil, socket, subprocess, sys, time, tomllib
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,9 +10,9 @@ from conftest import command, root
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from sneaker_classifier import Prediction, SneakerClassifier, app as app_module, guard
-from sneaker_classifier.app import answer_html, known_html, launch, save_correction
-from sneaker_classifier.guard import free_port, upload_folder
+from sneaker_classifier import Prediction, SneakerClassifier, app as app_module
+from sneaker_classifier.app import answer_html, build_app, card_text, known_html, launch, save_correction
+from sneaker_classifier.guard import free_port, hooks, missing_hooks, only_uploads, upload_folder
 from sneaker_classifier.predict import answers_csv
 from sneaker_classifier.images import sanitize
 from sneaker_classifier.samples import draw_shoe
@@ -90,7 +90,8 @@ def test_only_uploads_are_opened(client, app):
 def test_guard(app):
     def status(path='', method='GET', **kw): return httpx.request(method, f'{app.local_url}{path}', **kw).status_code
     assert status()==200
-    for headers in dict(host='evil.example'), dict(origin='http://evil.example'), dict(origin='null'): assert status(headers=headers)==403
+    for host in 'evil.example', '127.0.0.1.evil.example', 'localhost@evil.example', '[::1]evil', '[::1': assert status(headers=dict(host=host))==400
+    for origin in 'http://evil.example', 'null': assert status(headers=dict(origin=origin))==403
     for path in 'deep_link?session_hash=x', 'file=https://example.org/x', 'proxy=https://example.org/': assert status(f'gradio_api/{path}')==403
     assert status('gradio_api/queue/join', 'POST', content=b' '*1_100_000)==413
     assert status('gradio_api/upload', 'POST', files=dict(files=('x.jpg', b' '*21_000_000)))==413
@@ -99,6 +100,18 @@ def test_guard(app):
     rules = dict(o.strip().split(' ', 1) for o in headers['content-security-policy'].split(';'))
     assert rules['default-src']=="'self'" and 'unsafe-inline' not in rules['script-src'] and 'sha256-' in rules['script-src'] and 'http' not in rules['script-src']
     assert headers['x-content-type-options']=='nosniff'
+
+
+def test_this_gradio_has_all_that_we_rely_on(app):
+    assert missing_hooks(app)==[]
+    assert {o.async_move_resource_to_block_cache for o in app.blocks.values()}=={only_uploads}
+    # The environment is read: uploads go into our folder, and nothing is summed up after each call.
+    assert {o.GRADIO_CACHE for o in app.blocks.values()}=={upload_folder().name} and {100, 10**9}<={o for o in vars(app._queue).values() if isinstance(o, int)}
+
+@pytest.mark.parametrize('name', [o for o in hooks if not o.startswith('app.')])
+def test_a_gradio_without_one_of_them_does_not_start(clf, monkeypatch, name):
+    monkeypatch.delattr(name)
+    with pytest.raises(SneakerError, match=f'Gradio [0-9.]+ has no {name}, which this page relies on'): build_app(clf)
 
 
 def test_nothing_of_gradio_goes_out(app):
@@ -139,7 +152,7 @@ def test_an_upload_that_the_disk_does_not_take(app, monkeypatch):
     async def full(request, folder, *args, **kw):
         Path(folder).mkdir(parents=True)
         raise disk_error(errno.ENOSPC)
-    monkeypatch.setattr(guard, 'upload_fn', full)
+    monkeypatch.setattr('gradio.route_utils.upload_fn', full)
     r = httpx.post(f'{app.local_url}gradio_api/upload', files=dict(files=('x.jpg', b'x')))
     assert r.status_code==507 and 'cannot be written' in r.text and not any(Path(upload_folder().name).iterdir())
 
@@ -166,6 +179,31 @@ def evil_model(folder):
 def test_names_are_text(tmp_path):
     evil,photo = SneakerClassifier.load(evil_model(tmp_path/'evil')),sanitize(draw_shoe('puma_suede', size=100))
     for page in known_html(evil), answer_html(evil, evil.predict(photo), photo): assert '<script' not in page and '<img src=x' not in page and '&lt;img src=x' in page
+
+
+def test_a_header_of_yaml_is_no_part_of_the_card(tmp_path):
+    for text in '---\nlicense: apache-2.0\ntags:\n- <b>\n---\n\n# Shoes', '# Shoes', '---\r\nx: 1\r\n---\r\n# Shoes':
+        (tmp_path/'MODEL_CARD.md').write_bytes(text.encode())
+        assert card_text(tmp_path).strip()=='# Shoes'
+    for text in '# Shoes\n\n---\n\nA line\n\n---\n', '---\nno end':
+        (tmp_path/'MODEL_CARD.md').write_text(text)
+        assert card_text(tmp_path)==text
+
+
+page = root/'sneaker_classifier'/'page'
+
+def test_files_of_the_page_are_packaged():
+    tool = tomllib.loads((root/'pyproject.toml').read_text(encoding='utf-8'))['tool']['setuptools']
+    packaged = {o for pattern in tool['package-data']['sneaker_classifier'] for o in page.parent.glob(pattern)}
+    assert {'app.css', 'answer.js', 'drops.js'}=={o.name for o in page.iterdir()} and set(page.iterdir())<=packaged
+    assert 'recursive-include sneaker_classifier/page *' in (root/'MANIFEST.in').read_text(encoding='utf-8').splitlines()
+
+def test_files_of_the_page_are_well_formed():
+    css = re.sub(r'/\*.*?\*/', '', (page/'app.css').read_text(encoding='utf-8'), flags=re.S)
+    assert css.count('{')==css.count('}') and all(o.isascii() for o in css)
+    # Where there is no Node, the tests of the page in a browser notice.
+    if node := shutil.which('node'):
+        for o in page.glob('*.js'): assert subprocess.run([node, '--check', o], capture_output=True, text=True).stderr==''
 
 
 def test_other_machines_need_a_flag():
