@@ -1,9 +1,10 @@
 "A small web on this machine, with everything that a program meets out there"
-import asyncio, gzip, io, json, random, re, ssl, struct, threading, zlib
+import asyncio, gzip, io, json, random, re, ssl, threading
 from collections import Counter
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+from made import huge_png
 from PIL import Image
 
 unknown = -1   # the length of a body that ends when the server hangs up
@@ -17,13 +18,6 @@ def pictures(n, side=48):
         Image.fromarray(rng.integers(0, 255, (side, side, 3), np.uint8)).save(out, 'JPEG')
         files.append(out.getvalue())
     return files
-
-
-def huge_png(width, height):
-    "A PNG of a few bytes that claims to be enormous"
-    head = b'IHDR'+struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-    end = b'IEND'
-    return b'\x89PNG\r\n\x1a\n'+b''.join(struct.pack('>I', len(o)-4)+o+struct.pack('>I', zlib.crc32(o)) for o in (head, b'IDAT'+zlib.compress(bytes(1000)), end))
 
 
 class LocalWeb:
@@ -72,7 +66,10 @@ class LocalWeb:
         host = re.search('(?mi)^host: (.*?)\r?$', head)[1]
         self.at_once[host] += 1
         self.most_at_once[host] = max(self.most_at_once[host], self.at_once[host])
-        try: return await self._send(writer, *await self.answer(host, path))
+        try:
+            status,headers,body,*rest = await self.answer(host, path)
+            if method=='HEAD': body,rest = b'',[len(body)]
+            return await self._send(writer, status, headers, body, *rest)
         finally: self.at_once[host] -= 1
 
     async def _tunnel(self, reader, writer, target):

@@ -1,13 +1,12 @@
 "The app as programs and other pages meet it: its endpoints, its guard, what it keeps and what it does not"
 import errno, io, json, os, re, shutil, socket, subprocess, sys, time, tomllib
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import httpx, pytest
 from conftest import command, root
 from gradio_client import Client, handle_file
+from local_web import LocalWeb
 from PIL import Image
 
 from sneaker_classifier import Prediction, SneakerClassifier, app as app_module
@@ -70,21 +69,15 @@ def test_many_clients_with_the_same_photos(app, clf, shoes):
 
 def test_only_uploads_are_opened(client, app):
     assert 'not uploaded' in client.predict(dict(path=str(root/'README.md')), api_name='/predict')['error']
-    asked = []
-    class Web(BaseHTTPRequestHandler):
-        def do_GET(self): asked.append(self.path); self.send_error(404)
-        do_HEAD = do_GET
-    web = ThreadingHTTPServer(('127.0.0.1', 0), Web)
-    Thread(target=web.serve_forever, daemon=True).start()
-    url = f'http://127.0.0.1:{web.server_port}/x.jpg'
-    file = dict(path=url, meta=dict(_type='gradio.FileData'))
-    for o in file, {**file, 'path':str(root/'README.md')}:
-        r = httpx.post(f'{app.local_url}gradio_api/call/predict', json=dict(data=[o, None]))
-        said = httpx.get(f"{app.local_url}gradio_api/call/predict/{r.json()['event_id']}", timeout=60).text
-        assert 'event: error' in said or 'not uploaded' in said
-    assert httpx.get(f'{app.local_url}gradio_api/file={url}').status_code==403
-    web.shutdown()
-    assert not asked and (root/'README.md').is_file()
+    with LocalWeb() as web:
+        file = dict(path=web.url('/x.jpg'), meta=dict(_type='gradio.FileData'))
+        for o in file, {**file, 'path':str(root/'README.md')}:
+            r = httpx.post(f'{app.local_url}gradio_api/call/predict', json=dict(data=[o, None]))
+            said = httpx.get(f"{app.local_url}gradio_api/call/predict/{r.json()['event_id']}", timeout=60).text
+            assert 'event: error' in said or 'not uploaded' in said
+        assert httpx.get(f"{app.local_url}gradio_api/file={web.url('/x.jpg')}").status_code==403
+
+    assert not web.asked and (root/'README.md').is_file()
 
 
 def test_guard(app):

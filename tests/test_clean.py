@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import command
+from made import jpeg
 from PIL import Image, ImageOps
 
 from sneaker_classifier import clean, review
@@ -15,11 +16,6 @@ from sneaker_classifier.samples import draw_shoe, make_samples
 from sneaker_classifier.settings import SneakerError, load_settings
 from test_hostile import bad
 
-
-def jpeg(im, quality=60, **kw):
-    out = io.BytesIO()
-    im.save(out, 'JPEG', quality=quality, **kw)
-    return out.getvalue()
 
 def contents(folder, hidden=False):
     return {p.relative_to(folder).as_posix():p.read_bytes() for p in folder.rglob('*')

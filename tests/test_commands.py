@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import command, root
+from made import changed_settings
 
 from sneaker_classifier import SneakerClassifier, commands
 from sneaker_classifier.files import one_at_a_time
@@ -55,8 +56,7 @@ def test_one_clear_line(args, words, tmp_path):
 
 
 def test_wrong_setting_stops_a_command(quick_settings, photos, tmp_path):
-    text = quick_settings.read_text(encoding='utf-8')
-    (tmp_path/'settings.ini').write_text(text.replace('epochs = 16', 'epochs = eight'), encoding='utf-8')
+    changed_settings(tmp_path/'settings.ini', quick_settings, training=dict(epochs='eight'))
     done = command('train', '--data', photos, '--out', tmp_path/'m', cwd=tmp_path, ok=False)
     assert "[training] epochs = 'eight' cannot be used. It should be a whole number from 1 to 1000." in done.stderr
     assert not (tmp_path/'m').exists()
@@ -179,9 +179,7 @@ def test_stopped_while_it_loads(name, wait, photos, tmp_path):
 
 @pytest.fixture(scope='module')
 def one_epoch(quick_settings, tmp_path_factory):
-    path = tmp_path_factory.mktemp('one')/'settings.ini'
-    path.write_text(quick_settings.read_text(encoding='utf-8').replace('epochs = 16', 'epochs = 1'), encoding='utf-8')
-    return path
+    return changed_settings(tmp_path_factory.mktemp('one')/'settings.ini', quick_settings, training=dict(epochs=1))
 
 
 @on_unix

@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import command
+from made import changed_settings, saved_anew
 from PIL import Image, ImageDraw, ImageOps
 
-from sneaker_classifier import clean, review
+from sneaker_classifier import review
 from sneaker_classifier.clean import clean_images
 from sneaker_classifier.copies import Familiar, Prints, find_groups, fingerprint, picture_print
 from sneaker_classifier.data import file_print, labelled_items, learned_by, met_before, picture_id, split_items
@@ -20,12 +21,6 @@ from sneaker_classifier.settings import is_label, to_label
 def table_of(**counts):
     "Items of so many pictures of each label"
     return pd.DataFrame([(f'{label}{i}', label, f'{label}{i}') for label,n in counts.items() for i in range(n)], columns=['file', 'label', 'group'])
-
-
-def jpeg(im, quality=85):
-    out = io.BytesIO()
-    im.save(out, 'JPEG', quality=quality)
-    return Image.open(out).convert('RGB')
 
 
 # What is new is learned
@@ -85,8 +80,8 @@ def framed(im): return ImageOps.expand(im, round(.03*max(im.size)), 'navy')
 def cropped(im): return im.crop((round(.03*im.width), 0, im.width, round(.97*im.height)))
 def reduced(im): return im.resize([round(.7*o) for o in im.size], Image.Resampling.LANCZOS)
 
-edits = dict(again=lambda im: jpeg(im, 60), reduced=lambda im: jpeg(reduced(im)), framed=lambda im: jpeg(framed(im)), cropped=lambda im: jpeg(cropped(im)),
-    cleaned=lambda im: Image.open(io.BytesIO(sanitize(im))).convert('RGB'), mirrored=lambda im: jpeg(ImageOps.mirror(im)))
+edits = dict(again=lambda im: saved_anew(im, 60), reduced=lambda im: saved_anew(reduced(im)), framed=lambda im: saved_anew(framed(im)), cropped=lambda im: saved_anew(cropped(im)),
+    cleaned=lambda im: Image.open(io.BytesIO(sanitize(im))).convert('RGB'), mirrored=lambda im: saved_anew(ImageOps.mirror(im)))
 
 
 def test_learned_photos_are_known_again_and_new_ones_are_not():
@@ -137,7 +132,7 @@ def test_both_commands_say_what_they_know_already(trained, photos, quick_setting
     again = tmp_path/'again'
     for f in sorted(photos.glob('*/0*.jpg')):
         (again/f.parent.name).mkdir(parents=True, exist_ok=True)
-        jpeg(Image.open(f).convert('RGB')).save(again/f.parent.name/f.name, quality=92)
+        saved_anew(Image.open(f).convert('RGB')).save(again/f.parent.name/f.name, quality=92)
     said = command('evaluate', '--model', out, '--data', again)
     text = said.stdout+said.stderr
     assert 'by their looks' in text and '0 known by their file' in text
@@ -145,8 +140,7 @@ def test_both_commands_say_what_they_know_already(trained, photos, quick_setting
     for i in range(10):
         (again/'karhu_fusion').mkdir(exist_ok=True)
         draw_shoe('karhu_fusion', i, 64).save(again/'karhu_fusion'/f'{i}.png')
-    settings = tmp_path/'settings.ini'
-    settings.write_text(quick_settings.read_text(encoding='utf-8').replace('start = imagenet', f'start = {out.as_posix()}').replace('epochs = 16', 'epochs = 1'), encoding='utf-8')
+    settings = changed_settings(tmp_path/'settings.ini', quick_settings, training=dict(start=out.as_posix(), epochs=1))
     said = command('train', '--data', again, '--out', tmp_path/'more', '--settings', settings).stdout
     split = pd.read_csv(tmp_path/'more'/'split.csv')
     new = split[split.id.isin([picture_id(f) for f in (again/'karhu_fusion').iterdir()])]
@@ -320,7 +314,7 @@ def recoloured(im, box, colour):
 def test_another_colour_in_a_small_part_is_no_copy_and_stays_in_the_group():
     shoe = draw_shoe('adidas_superstar', 2, 240)
     heels = [recoloured(shoe, (30, 120, 70, 165), o) for o in ((30, 120, 60), (30, 40, 140), (170, 30, 40))]
-    pictures = [o for heel in heels for o in (heel, jpeg(heel, 60), jpeg(reduced(heel)))]
+    pictures = [o for heel in heels for o in (heel, saved_anew(heel, 60), saved_anew(reduced(heel)))]
     found = find_groups(Prints.of([fingerprint(o) for o in pictures]))
     assert found['copy'].tolist()==sorted(found['copy']) and found['copy'].nunique()==3 and found['group'].nunique()==1
 
@@ -336,5 +330,5 @@ def test_chains_do_not_lead_to_another_colour():
 def test_brightness_is_no_other_colour():
     from PIL import ImageEnhance
     shoe = draw_shoe('puma_suede', 4, 240)
-    pictures = [shoe, *(jpeg(ImageEnhance.Brightness(ImageEnhance.Contrast(shoe).enhance(c)).enhance(b)) for c,b in ((.8, 1.25), (1.2, .75)))]
+    pictures = [shoe, *(saved_anew(ImageEnhance.Brightness(ImageEnhance.Contrast(shoe).enhance(c)).enhance(b)) for c,b in ((.8, 1.25), (1.2, .75)))]
     assert find_groups(Prints.of([fingerprint(o) for o in pictures]))['copy'].nunique()==1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made import chunk
 from PIL import Image, ImageCms, ImageOps
 from pillow_heif import encode
 
@@ -217,7 +218,6 @@ def test_first_bytes():
 
 png = file('PNG')
 
-def chunk(kind, data): return struct.pack('>I', len(data))+kind+data+struct.pack('>I', zlib.crc32(kind+data))
 def noted(*chunks): return png[:33]+b''.join(chunks)+png[33:]
 
 @pytest.fixture(scope='module')

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import command
+from made import jpeg
 from PIL import Image
 
 from sneaker_classifier import BadImage, SneakerClassifier, open_image
@@ -14,13 +15,6 @@ from sneaker_classifier.images import fit_square, subject_box
 from sneaker_classifier.predict import Prediction, answers_csv, find_pictures, small_part
 from sneaker_classifier.samples import draw_shoe
 from sneaker_classifier.settings import SneakerError
-
-
-def jpeg(im, **kw):
-    "The bytes of a JPEG"
-    out = io.BytesIO()
-    im.save(out, 'JPEG', quality=90, **kw)
-    return out.getvalue()
 
 
 @pytest.fixture(scope='module')

@@ -1,11 +1,10 @@
 "Training that is interrupted, runs out of memory, starts from a known model, or learns from brands alone"
 import hashlib, json, random, time
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 from conftest import needs
+from local_web import LocalWeb
 
 needs('fastai')
 from sneaker_classifier.data import Backdrop, OpenSquare, labelled_items, learned_by, open_all, picture_id, sneaker_dls, split_items # first: it silences a warning of torch's
@@ -215,29 +214,20 @@ def hub(tmp_path, monkeypatch):
     "A model hub on this machine that has one network, an empty cache, and the name of the network"
     architecture,weights = 'resnet10t',save(timm.create_model('resnet10t').state_dict())
     file = f'/{timm.get_pretrained_cfg(architecture).hf_hub_id}/resolve/main/model.safetensors'
-    class Hub(BaseHTTPRequestHandler):
+    class Hub(LocalWeb):
         sends = weights
-        def answer(self, body, **headers):
-            self.send_response(200)
-            for k,v in {'Content-Length':len(body), **headers}.items(): self.send_header(k.replace('_', '-'), v)
-            self.end_headers()
-            if self.command=='GET': self.wfile.write(body)
-        def do_GET(self):
+        async def answer(self, host, path):
             sha256 = hashlib.sha256(weights).hexdigest()
-            if self.path==file: return self.answer(self.sends, ETag=f'"{sha256}"', X_Repo_Commit='0'*40)
-            if '/tree/' not in self.path: return self.send_error(404)
-            self.answer(json.dumps([dict(type='file', path='model.safetensors', size=len(weights), oid='0'*40,
-                lfs=dict(oid=sha256, size=len(weights), pointerSize=1))]).encode(), Content_Type='application/json')
-        do_HEAD = do_GET
-        def log_message(self, *args): pass
-    server = ThreadingHTTPServer(('127.0.0.1', 0), Hub)
-    Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', f'http://127.0.0.1:{server.server_port}')
-    monkeypatch.setattr('huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE', f'http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}')
-    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
-    yield Hub, architecture
-    server.shutdown()
-    server.server_close()
+            if path==file: return 200, {'ETag':f'"{sha256}"', 'X-Repo-Commit':'0'*40}, self.sends
+            if '/tree/' not in path: return 404, {}, b''
+            lfs = dict(oid=sha256, size=len(weights), pointerSize=1)
+            row = dict(type='file', path='model.safetensors', size=len(weights), oid='0'*40, lfs=lfs)
+            return 200, {'Content-Type':'application/json'}, json.dumps([row]).encode()
+    with Hub() as web:
+        monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', web.url(''))
+        monkeypatch.setattr('huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE', web.url('/{repo_id}/resolve/{revision}/{filename}'))
+        monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+        yield Hub, architecture
 
 
 def test_weights_from_the_hub_are_taken_once_they_are_what_was_published(hub, quick):
