@@ -387,4 +387,4 @@ def sneaker_train(
         m = export_model(learn, items, out, settings, unknown).card['metrics']
         Checkpoint(Path(out), '').clear()
     print(f"{len(items)} pictures of {items.label.nunique()} classes, {len(bad)} left out. On {m['pictures']} pictures kept back "
-        f"{m['top1']:.1%} are named rightly, {m['top3']:.1%} within three names. The model is in {out}; try: sneaker-app --model {out}")
+        f"its top-1 accuracy is {m['top1']:.1%}, top-3 {m['top3']:.1%}. The model is in {out}; try: sneaker-app --model {out}")

@@ -69,7 +69,7 @@ class LocalWeb:
         try:
             status,headers,body,*rest = await self.answer(host, path)
             if method=='HEAD': body,rest = b'',[len(body)]
-            return await self._send(writer, status, headers, body, *rest)
+            return await self._send(writer, status, headers, body, *rest) or method=='HEAD'
         finally: self.at_once[host] -= 1
 
     async def _tunnel(self, reader, writer, target):
