@@ -28,8 +28,8 @@ def needs(module):
 def browser():
     "Chromium, Chrome or Edge: from the system, or from `playwright install chromium`"
     api = needs('playwright.sync_api')
-    flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-        '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
+    flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+        '--disable-component-update', '--disable-sync', '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
     found = map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))
     ways = [*(dict(executable_path=o) for o in found if o), {}, dict(channel='chrome'), dict(channel='msedge')]
     with api.sync_playwright() as p:
