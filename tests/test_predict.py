@@ -151,7 +151,9 @@ def test_among_takes_any_iterable(clf, shoes):
     labels = ['puma_suede', 'vans_old_skool']
     expected = clf.predict(shoes[0], among=labels)
 
-    for kind in tuple, set, iter, dict.fromkeys, np.array:
+    def generator(items): yield from items
+
+    for kind in tuple, set, generator, dict.fromkeys, np.array:
         assert clf.predict(shoes[0], among=kind(labels))==expected
         assert [set(p.scores) for p in clf.predict_many(shoes[:3], among=kind(labels))]==[set(labels)]*3
 
@@ -250,9 +252,9 @@ def test_margins_of_a_large_photo_are_cut_off_the_short_way_too(clf):
 
 def test_evidence_keeps_out_of_plain_margins(clf):
     shop = in_shop(600, 800, 300, 650)
-    seen = clf.evidence(shop)
-
     left,top,right,bottom = subject_box(shop)
+
+    seen = clf.evidence(shop)
 
     assert seen.shape==(800, 600) and seen[top:bottom, left:right].max()==1
     seen[top:bottom, left:right] = 0
