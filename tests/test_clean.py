@@ -190,8 +190,9 @@ def test_other_limits(raw, cleaned, tmp_path):
 def test_decisions_outlive_cleaning(raw, cleaned, tmp_path):
     out = tmp_path/'clean'
     shutil.copytree(cleaned[0], out)
-    clean.write_table(out/'decisions.csv', pd.DataFrame([dict(raw='puma_suede/0000.jpg', decision='move', label='adidas_superstar', when=''),
-        dict(raw='puma_suede/0003.jpg', decision='drop', label='puma_suede', when='')]))
+    decisions = [dict(raw='puma_suede/0000.jpg', decision='move', label='adidas_superstar', when=''),
+        dict(raw='puma_suede/0003.jpg', decision='drop', label='puma_suede', when='')]
+    clean.write_table(out/'decisions.csv', pd.DataFrame(decisions))
 
     report = clean_images(raw, out, workers=1, progress=False)
 

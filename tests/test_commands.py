@@ -14,7 +14,9 @@ from sneaker_classifier.samples import draw_shoe, make_samples
 
 def test_train_then_ask(trained, photos, tmp_path):
     out,done = trained
-    names = {'model.onnx', 'model.json', 'MODEL_CARD.md', 'model.safetensors', 'sneaker_model.pkl', 'split.csv', 'validation.npz', 'squares'}
+    names = {'model.onnx', 'model.json', 'MODEL_CARD.md', 'model.safetensors', 'sneaker_model.pkl', 'split.csv', 'validation.npz',
+        'squares'}
+
     assert {o.name for o in out.iterdir() if o.name!='.lock'}==names
     for bad in ('notes.jpg', 'empty.png'): assert bad in done.stdout
     assert '80 pictures of 4 classes, 2 left out' in done.stdout
@@ -111,7 +113,9 @@ def main(what:str): # What to do
         if what=='linger': time.sleep(60)
 """
 
-def started(args, **kw): return subprocess.Popen([*map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **kw)
+def started(args, **kw):
+    args = [*map(str, args)]
+    return subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **kw)
 
 def press(process, until='', wait=0., signals=(signal.SIGINT,)):
     "What a program says in all, and its exit code, when it gets signals once it has said `until`; or after `wait` seconds"

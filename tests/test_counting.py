@@ -201,8 +201,10 @@ def test_tables_from_somebody_else_lead_nowhere(tmp_path, name, column, value):
     make_samples(tmp_path/'raw', ['puma_suede', 'nike_court_vision'], n=3, size=48)
     out = tmp_path/'clean'
     clean_images(tmp_path/'raw', out, workers=1, progress=False)
-    pd.DataFrame([dict(raw='puma_suede/0000.jpg', decision='move', label='nike_court_vision', when='')]).to_csv(out/'decisions.csv', index=False)
-    pd.DataFrame([dict(raw='puma_suede/0000.jpg', label='puma_suede', suspicion=1., guesses='nike_court_vision', why='')]).to_csv(out/'suspects.csv', index=False)
+    decision = dict(raw='puma_suede/0000.jpg', decision='move', label='nike_court_vision', when='')
+    pd.DataFrame([decision]).to_csv(out/'decisions.csv', index=False)
+    suspect = dict(raw='puma_suede/0000.jpg', label='puma_suede', suspicion=1., guesses='nike_court_vision', why='')
+    pd.DataFrame([suspect]).to_csv(out/'suspects.csv', index=False)
     table = pd.read_csv(out/name, dtype=str, keep_default_na=False)
     table.loc[0, column] = value
     table.to_csv(out/name, index=False)
@@ -218,7 +220,9 @@ def test_tables_from_somebody_else_lead_nowhere(tmp_path, name, column, value):
 def test_decisions_about_nothing_are_said(tmp_path):
     make_samples(tmp_path/'raw', ['puma_suede', 'nike_court_vision'], n=3, size=48)
     (tmp_path/'clean').mkdir()
-    pd.DataFrame([dict(raw='puma_suede/gone.jpg', decision='drop', label='', when='')]).to_csv(tmp_path/'clean'/'decisions.csv', index=False)
+    decision = dict(raw='puma_suede/gone.jpg', decision='drop', label='', when='')
+    pd.DataFrame([decision]).to_csv(tmp_path/'clean'/'decisions.csv', index=False)
+
     report = clean_images(tmp_path/'raw', tmp_path/'clean', workers=1, progress=False)
     assert '1 decisions are about pictures that are not there, such as puma_suede/gone.jpg' in str(report)
 
@@ -259,7 +263,8 @@ def test_folders_at_any_depth_and_what_systems_leave(tmp_path):
     for o in ('2024/may/x.jpg', '2024/y.jpg'):
         (raw/'puma_suede'/o).parent.mkdir(parents=True, exist_ok=True)
         draw_shoe('puma_suede', len(o), 48).save(raw/'puma_suede'/o)
-    for o in ('puma_suede/Thumbs.db', 'desktop.ini', 'puma_suede/2024/._x.jpg', '__MACOSX/puma_suede/._1.jpg', 'nike_court_vision/.DS_Store'):
+    left = 'puma_suede/Thumbs.db', 'desktop.ini', 'puma_suede/2024/._x.jpg', '__MACOSX/puma_suede/._1.jpg', 'nike_court_vision/.DS_Store'
+    for o in left:
         (raw/o).parent.mkdir(parents=True, exist_ok=True)
         (raw/o).write_bytes(b'\0')
 
@@ -301,7 +306,8 @@ def test_a_folder_that_cannot_be_read_is_said(tmp_path, monkeypatch):
         with pytest.raises(SneakerError, match='puma_suede cannot be read: the system does not allow it'): f()
 
 
-@pytest.mark.parametrize('kind, words', [('loose', 'outside the folders'), ('broken', 'is not a picture'), ('halves', 'one half of a split')])
+@pytest.mark.parametrize('kind, words', [
+    ('loose', 'outside the folders'), ('broken', 'is not a picture'), ('halves', 'one half of a split')])
 def test_nothing_to_use_is_one_sentence(tmp_path, kind, words):
     raw = tmp_path/'raw'
     if kind=='loose': (make_samples(tmp_path/'x', ['puma_suede'], n=3, size=48)/'puma_suede').rename(raw)

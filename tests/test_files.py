@@ -9,10 +9,12 @@ from conftest import needs, root
 from sneaker_classifier.files import SneakerError, WriteError, files_below, make_folder, one_at_a_time, part_file, reading, sha256_of, \
     take_room, usable_cores, write_whole
 
-kinds = dict(ENOSPC='the disk is full. Make room', EDQUOT='your share of the disk is used up', EACCES='does not allow it. Choose another folder',
-    EPERM='does not allow it', EROFS='can only be read', ENOTDIR='a file where a folder should be', EEXIST='a file where a folder should be',
-    EISDIR='a folder of that name', ENAMETOOLONG='the name is too long. Choose a shorter', EFBIG='files as large as that', EIO='does not answer',
-    EBUSY='another program is using it. Close that', EINVAL='takes no such name', EMFILE='Too many open files')
+kinds = dict(
+    ENOSPC='the disk is full. Make room', EDQUOT='your share of the disk is used up', EFBIG='files as large as that',
+    EACCES='does not allow it. Choose another folder', EPERM='does not allow it', EROFS='can only be read',
+    ENOTDIR='a file where a folder should be', EEXIST='a file where a folder should be', EISDIR='a folder of that name',
+    ENAMETOOLONG='the name is too long. Choose a shorter', EINVAL='takes no such name', EBUSY='another program is using it. Close that',
+    EIO='does not answer', EMFILE='Too many open files')
 
 
 def refuse(number): return lambda *args, **kw: (_ for _ in ()).throw(OSError(number, os.strerror(number)))
@@ -250,7 +252,8 @@ def test_settings_that_may_not_be_read(tmp_path, monkeypatch):
     from sneaker_classifier.settings import SettingsError, load_settings
     shutil.copy(root/'settings.ini', tmp_path)
     lock(monkeypatch, 'settings.ini')
-    with pytest.raises(SettingsError, match='settings.ini cannot be read: the system does not allow it'): load_settings(tmp_path/'settings.ini')
+    with pytest.raises(SettingsError, match='settings.ini cannot be read: the system does not allow it'):
+        load_settings(tmp_path/'settings.ini')
 
 
 def test_cleaning_says_what_it_may_not_read(tmp_path, monkeypatch):

@@ -111,13 +111,13 @@ def test_offline_is_said_at_once(monkeypatch, tmp_path):
 # Addresses that try to get in
 
 # Some systems take these for addresses or know them by name, and others do not.
-oddly_written = ['http://2130706433', 'http://0x7f.1', 'http://0177.0.0.1', 'http://127.1', 'http://0', 'http://localhost', 'http://localhost.',
-    'http://１２７.０.０.１', 'http://127.0.0.1.', 'http://%', 'http://a.xn--a/x', 'http://a b', 'http://-.example', 'http://*.example',
-    f'http://{"a."*200}example', 'http://[fe80::1%25eth0]']
+oddly_written = ['http://2130706433', 'http://0x7f.1', 'http://0177.0.0.1', 'http://127.1', 'http://0', 'http://localhost',
+    'http://localhost.', 'http://１２７.０.０.１', 'http://127.0.0.1.', 'http://%', 'http://a.xn--a/x', 'http://a b', 'http://-.example',
+    'http://*.example', f'http://{"a."*200}example', 'http://[fe80::1%25eth0]']
 inwards = ['http://127.0.0.1', 'http://[::1]', 'http://[::ffff:10.0.0.1]', 'http://169.254.169.254', 'http://10.0.0.1', 'http://172.16.0.1',
     'http://192.168.1.1', 'http://100.64.0.1', 'http://224.0.0.1', 'http://240.0.0.1', 'http://255.255.255.255', 'http://[fd00::1]',
-    'http://[fe80::1]', 'http://[2002:7f00:1::]', 'http://[64:ff9b::7f00:1]', 'http://[::7f00:1]', 'http://[ff02::1]', 'http://[2001:db8::1]',
-    'http://[2001:0:7f00:1::]']
+    'http://[fe80::1]', 'http://[2002:7f00:1::]', 'http://[64:ff9b::7f00:1]', 'http://[::7f00:1]', 'http://[ff02::1]',
+    'http://[2001:db8::1]', 'http://[2001:0:7f00:1::]']
 malformed = ['http://google.com@127.0.0.1', 'http://user:word@1.1.1.1', 'http://1.1.1.1:22', 'file:///etc/passwd', 'ftp://1.1.1.1/x',
     'gopher://1.1.1.1', 'data:image/png;base64,AA', '//1.1.1.1/x', 'http://', 'http:///x', 'http://1.1.1.1:99999', 'http://[::1',
     'javascript:alert(1)', '', 'http://a\nb', 'x'*100_000]
@@ -162,15 +162,16 @@ def test_odd_addresses_are_refused(url):
     with pytest.raises(sc.Refused): sc.check_url(url)
 
 
-@pytest.mark.parametrize('url', ['http://a.example', 'HTTPS://A.example./x', 'http://faß.de/', 'http://xn--fa-hia.de/', 'http://a_b.example/',
-    'http://a.example/%', 'http://a.example:80/x y', 'http://a。example/'])
+@pytest.mark.parametrize('url', ['http://a.example', 'HTTPS://A.example./x', 'http://faß.de/', 'http://xn--fa-hia.de/',
+    'http://a_b.example/', 'http://a.example/%', 'http://a.example:80/x y', 'http://a。example/'])
 def test_unusual_addresses_are_taken(url): assert sc.check_url(url).scheme in ('http', 'https')
 
 
 def test_no_redirect_leads_inwards(tmp_path):
     with LocalWeb() as web, LocalWeb(hosts=('127.0.0.2' if sys.platform=='linux' else '127.0.0.1',)) as secret:
         # 127.0.0.1 itself is allowed by this very call.
-        targets = [*inwards[1:], *malformed[:7], *odd, 'http://[::1', 'javascript:alert(1)', 'about:blank', f'http://127.0.0.2:{secret.port}/']
+        targets = [*inwards[1:], *malformed[:7], *odd, 'http://[::1', 'javascript:alert(1)', 'about:blank',
+            f'http://127.0.0.2:{secret.port}/']
 
         sc.download_images(results(web, [f'/to/?url={quote(o)}' for o in targets]), tmp_path, 'shoe',
             settings=quick(web, ports=(80, 443, web.port, secret.port)), allow_networks=('127.0.0.1/32',))
@@ -185,7 +186,8 @@ def test_name_that_changes_its_mind(tmp_path, connections, monkeypatch, answers)
     def lookup(host, port, **kw): return [(socket.AF_INET, socket.SOCK_STREAM, 6, '', (o, port)) for o in next(turns)]
     monkeypatch.setattr(sc.socket, 'getaddrinfo', lookup)
 
-    sc.download_images([sc.ImageResult('http://twofaced.example/x.jpg', 'shoe')], tmp_path, 'shoe', settings=load_settings(root/'settings.ini'))
+    found = [sc.ImageResult('http://twofaced.example/x.jpg', 'shoe')]
+    sc.download_images(found, tmp_path, 'shoe', settings=load_settings(root/'settings.ini'))
 
     # The address that was checked is the one that is connected to; the name is not looked up a second time.
     assert connections==([] if '127.0.0.1' in answers[0] else ['1.1.1.1'])
@@ -235,7 +237,8 @@ def test_words_that_pack(tmp_path, words):
 
 def test_one_odd_address_leaves_the_others_as_they_are(tmp_path, monkeypatch):
     troubles = [ssl.SSLError(1, 'bad record mac'), OSError(101, 'Network is unreachable'), KeyError('\x1b[2J'), RuntimeError(),
-        RecursionError(), MemoryError(), UnicodeError('label too long'), LookupError('\ud800'), ExceptionGroup('two', [ValueError(), OSError()])]
+        RecursionError(), MemoryError(), UnicodeError('label too long'), LookupError('\ud800'),
+        ExceptionGroup('two', [ValueError(), OSError()])]
     ask,paths = sc.Downloader._ask,[f'/good/{10+i}' for i in range(len(troubles))]
     async def asked(self, url, *args):
         if url.path in paths: raise troubles[paths.index(url.path)]
@@ -269,7 +272,8 @@ def test_user_agent_names_the_project(tmp_path):
     with LocalWeb(pictures(1)) as web: download(web, ['/good/0'], tmp_path)
     [agent] = web.agents
     name,address = agent.split(' (+')
-    assert name.startswith('sneaker-classifier/') and f'Repository = "{address[:-1]}"' in (root/'pyproject.toml').read_text(encoding='utf-8')
+    assert name.startswith('sneaker-classifier/')
+    assert f'Repository = "{address[:-1]}"' in (root/'pyproject.toml').read_text(encoding='utf-8')
 
 
 def test_at_most_four_at_one_host_and_workers_altogether(tmp_path):

@@ -143,7 +143,8 @@ def test_brand_hints(items, quick, tmp_path):
     hints.after_loss()
     assert abs(hints.learn.loss_grad-1+np.log(2/(3+np.exp(9))))<1e-5
 
-    with pytest.raises(SneakerError, match="No class is of the brand 'karhu'"): brand_hints(learn, brands.assign(label='karhu'), {}, quick, opener)
+    with pytest.raises(SneakerError, match="No class is of the brand 'karhu'"):
+        brand_hints(learn, brands.assign(label='karhu'), {}, quick, opener)
     two = {o:SneakerClass(o, brand, 'x') for o,brand in zip(learn.dls.vocab, ('A+', 'A-', 'B', 'B'))}
     with pytest.raises(SneakerError, match='brands A[+] and A-'): brand_hints(learn, brands.assign(label='a'), two, quick, opener)
 
@@ -162,7 +163,8 @@ def test_pictures_without_a_shoe_join_each_batch_and_leave_it_again(items, quick
     fit(learner(items, quick), replace(quick, epochs=1), tmp_path, [sizes])
     assert sizes.seen=={(16+4, 16)}
 
-    hints = brand_hints(learn := learner(items, quick), items.assign(label=items.label.str.split('_').str[0]), {}, quick, OpenSquare(quick.detail))
+    learn,brands = learner(items, quick),items.assign(label=items.label.str.split('_').str[0])
+    hints = brand_hints(learn, brands, {}, quick, OpenSquare(quick.detail))
     sizes = Sizes()
     fit(learn, replace(quick, epochs=1, mixup=0.3), tmp_path, [hints, sizes])
     (seen,left), = sizes.seen
@@ -267,8 +269,9 @@ def test_weights_that_were_changed_on_their_way_are_refused(hub, quick, monkeypa
 
 
 def test_a_hub_that_cannot_be_reached_is_asked_once(quick, monkeypatch, caplog):
-    monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', 'http://127.0.0.1:9')
-    monkeypatch.setattr('huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE', 'http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}')
+    hub = 'http://127.0.0.1:9'
+    monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', hub)
+    monkeypatch.setattr('huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE', hub+'/{repo_id}/resolve/{revision}/{filename}')
 
     start = time.monotonic()
     with pytest.raises(SneakerError, match='come from http://127.0.0.1:9, which cannot be reached'):
