@@ -1,6 +1,7 @@
 "Settings: labels in every script, files that leave something out, and what is said of a mistake"
 import pytest
 from conftest import root
+from made import changed_settings
 
 from sneaker_classifier.settings import SettingsError, is_label, load_settings, to_label
 
@@ -28,8 +29,7 @@ def test_the_file_of_the_project():
 
 
 def test_a_start_from_scratch_has_numbers_of_its_own(tmp_path):
-    path = tmp_path/'settings.ini'
-    path.write_text(text.replace('start = sneakers', 'start = scratch'), encoding='utf-8')
+    path = changed_settings(tmp_path/'settings.ini', training=dict(start='scratch'))
     assert load_settings(path).training==load_settings(root/'settings.ini').scratch
 
 
