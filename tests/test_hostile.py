@@ -53,7 +53,7 @@ def clf(trained): return SneakerClassifier.load(trained[0])
 
 @pytest.fixture(scope='module')
 def app(trained):
-    app = launch(trained[0], port=7872)
+    app = launch(trained[0], port=0)
     yield Client(app.local_url, verbose=False, httpx_kwargs=dict(timeout=120))
     app.close()
 

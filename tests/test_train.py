@@ -181,6 +181,189 @@ def test_even_answers_to_pictures_without_a_shoe_cost_least():
     assert cost([1.,1,1,1])==pytest.approx(0.5*np.log(4)) and cost([3.,1,1,1])>cost([2.,1,1,1])>cost([1.,1,1,1])
 
 
+raining that is interrupted, runs out of memory, starts from a known model, or learns from brands alone"
+import hashlib, json, random, time
+from dataclasses import replace
+
+import pytest
+from conftest import needs
+from local_web import LocalWeb
+
+needs('fastai')
+# First, because it silences a warning of torch's
+from sneaker_classifier.data import Backdrop, OpenSquare, labelled_items, learned_by, open_all, picture_id, sneaker_dls, split_items
+import numpy as np
+import timm
+import torch
+from fastai.callback.core import Callback
+from fastai.torch_core import set_seed
+from fastai.vision.all import TensorImage
+from PIL import Image
+from safetensors.torch import load, load_file, save
+from sneaker_classifier import network
+from sneaker_classifier.files import WriteError, files_below
+from sneaker_classifier.predict import SneakerClassifier
+from sneaker_classifier.samples import make_samples
+from sneaker_classifier.settings import SneakerClass, SneakerError, load_settings
+from sneaker_classifier.network import sneaker_body
+from sneaker_classifier.train import OutlierExposure, brand_hints, fit, sneaker_learner
+from test_files import largest_file
+
+
+@pytest.fixture(scope='module')
+def quick():
+    return replace(load_settings().training, architecture='resnet10t', start='scratch', epochs=3, detail=32, size=32, predict_size=32,
+        batch_size=16)
+
+@pytest.fixture(scope='module')
+def items(tmp_path_factory): return split_items(labelled_items(make_samples(tmp_path_factory.mktemp('drawn'), n=20, size=48)))
+
+def learner(items, training):
+    set_seed(training.seed)
+    return sneaker_learner(sneaker_dls(items, training), training)
+
+
+class Fails(Callback):
+    "Raises an error once, in a batch of the n-th epoch"
+    order = 100
+    def __init__(self, error, epoch): self.error,self.at = error,epoch
+    def before_batch(self):
+        if self.training and self.epoch==self.at:
+            self.at = None
+            raise self.error
+
+class Epochs(Callback):
+    "Notes the epochs that were trained, and the size of their batches"
+    def __init__(self): self.seen = []
+    def after_batch(self):
+        if self.training and self.iter==0: self.seen.append((self.epoch, len(self.y)))
+
+
+def test_interrupted_training_goes_on_from_its_last_epoch(items, quick, tmp_path):
+    with pytest.raises(KeyboardInterrupt): fit(learner(items, quick), quick, tmp_path, [Fails(KeyboardInterrupt(), 2)])
+    saved, = tmp_path.iterdir()
+    assert saved.name.endswith('-0002.pth')
+
+    epochs = Epochs()
+    fit(learner(items, quick), quick, tmp_path, [epochs])
+    assert [e for e,_ in epochs.seen]==[2] and not list(tmp_path.iterdir())
+
+
+def test_other_settings_do_not_go_on_from_it(items, quick, tmp_path):
+    with pytest.raises(KeyboardInterrupt): fit(learner(items, quick), quick, tmp_path, [Fails(KeyboardInterrupt(), 1)])
+    epochs = Epochs()
+    other = replace(quick, learning_rate=0.001)
+    fit(learner(items, other), other, tmp_path, [epochs])
+    assert [e for e,_ in epochs.seen]==[0,1,2] and not list(tmp_path.iterdir())
+
+
+def test_too_little_memory_halves_the_batch_and_says_so(items, quick, tmp_path):
+    mixed,epochs = replace(quick, mixup=0.3),Epochs()
+    learn = learner(items, mixed)
+    loss = learn.loss_func
+
+    with pytest.warns(UserWarning, match='8 pictures make a batch'):
+        fit(learn, mixed, tmp_path, [epochs, Fails(torch.OutOfMemoryError('CUDA out of memory'), 1)])
+
+    assert epochs.seen==[(0,16), (1,8), (2,8)] and learn.loss_func is loss
+
+
+def test_no_memory_at_all_is_one_clear_error(items, quick, tmp_path):
+    class Never(Callback):
+        def before_batch(self): raise torch.OutOfMemoryError('CUDA out of memory')
+    with pytest.warns(UserWarning), pytest.raises(SneakerError, match='not enough memory'):
+        fit(learner(items, quick), quick, tmp_path, [Never()])
+
+
+def test_classes_come_by_the_square_root_of_their_size(items, quick):
+    few = items[(items.label!='puma_suede') | items.is_valid | (items.groupby('label').cumcount()<4)].reset_index(drop=True)
+    dls = sneaker_dls(few, quick)
+    counts = np.bincount(torch.cat([y for _ in range(20) for _,y in dls.train]).cpu(), minlength=4)
+    sizes = few[~few.is_valid].label.value_counts()[list(dls.vocab)].to_numpy()
+    assert sizes.min()<sizes.max()/4 and counts/counts.sum()==pytest.approx(sizes**.5/(sizes**.5).sum(), abs=.04)
+
+
+def test_sneakers_start_takes_body_and_rows_of_known_labels(items, quick):
+    known = replace(quick, start='sneakers', architecture='auto')
+    learn,bundled = learner(items, known),SneakerClassifier.load()
+    weights = load_file(bundled.folder/'model.safetensors')
+
+    for i,label in enumerate(learn.dls.vocab):
+        assert torch.equal(learn.model[1][-1].weight[i], weights['1.3.weight'][bundled.labels.index(label)].float())
+    assert torch.equal(learn.model[0].model.conv_stem.weight, weights['0.model.conv_stem.weight'].float())
+
+
+def test_what_the_start_learned_is_never_kept_back(items, tmp_path):
+    learned = items.iloc[::2]
+    (tmp_path/'split.csv').write_text('id,is_valid\n'+''.join(f'{picture_id(f)},False\n' for f in learned.file), encoding='utf-8')
+
+    mask = learned_by(items, tmp_path)
+    assert mask.sum()==40
+
+    again = split_items(items, learned=mask)
+    assert again.is_valid.sum()==8 and not again.is_valid[mask].any()   # a fifth of the other 40
+
+    with pytest.raises(SneakerError, match='too few pictures to measure on'): split_items(items, learned=np.ones(len(items), bool))
+    with pytest.raises(SneakerError, match='no split.csv'): learned_by(items, tmp_path/'none')
+    for damaged in '', 'a,b\n1,2\n', 'id,is_valid\nabc,perhaps\n', 'id,is_valid\nabc,\n', '\0\0':
+        (tmp_path/'split.csv').write_text(damaged, encoding='utf-8')
+        with pytest.raises(SneakerError, match='is damaged'): learned_by(items, tmp_path)
+
+
+def test_brand_hints(items, quick, tmp_path):
+    brands = labelled_items(make_samples(tmp_path, ['nike_cortez', 'adidas_samba'], n=6, size=48))
+    brands['label'] = brands.label.str.split('_').str[0]
+    opener = OpenSquare(quick.detail)
+    learn = learner(items, quick)
+    hints = brand_hints(learn, brands, {}, quick, opener)
+    assert hints.members.tolist()==[[True,False,False,False], [False,True,True,False]] # of Adidas; of Nike
+
+    mixed = replace(quick, mixup=0.3, epochs=1)
+    fit(learn, mixed, tmp_path, [hints])
+
+    logits = torch.tensor([[0.,0,0,9]])
+    hints.learn,hints.n,hints.hinted,hints.brand = type('L', (), dict(loss_grad=torch.tensor(1.)))(),1,logits,torch.tensor([1])
+    hints.after_loss()
+    assert abs(hints.learn.loss_grad-1+np.log(2/(3+np.exp(9))))<1e-5
+
+    with pytest.raises(SneakerError, match="No class is of the brand 'karhu'"):
+        brand_hints(learn, brands.assign(label='karhu'), {}, quick, opener)
+    two = {o:SneakerClass(o, brand, 'x') for o,brand in zip(learn.dls.vocab, ('A+', 'A-', 'B', 'B'))}
+    with pytest.raises(SneakerError, match='brands A[+] and A-'): brand_hints(learn, brands.assign(label='a'), two, quick, opener)
+
+
+class Sizes(Callback):
+    "Notes how many pictures the network sees, and how many answers are left for the loss"
+    order = 1000
+    def __init__(self): self.seen = set()
+    def before_batch(self): self.n = len(self.x)
+    def after_pred(self):
+        if self.training: self.seen.add((self.n, len(self.pred)))
+
+
+def test_pictures_without_a_shoe_join_each_batch_and_leave_it_again(items, quick, tmp_path):
+    sizes = Sizes()
+    fit(learner(items, quick), replace(quick, epochs=1), tmp_path, [sizes])
+    assert sizes.seen=={(16+4, 16)}
+
+    learn,brands = learner(items, quick),items.assign(label=items.label.str.split('_').str[0])
+    hints = brand_hints(learn, brands, {}, quick, OpenSquare(quick.detail))
+    sizes = Sizes()
+    fit(learn, replace(quick, epochs=1, mixup=0.3), tmp_path, [hints, sizes])
+    (seen,left), = sizes.seen
+    assert left==16 and seen>16+4
+
+
+def test_even_answers_to_pictures_without_a_shoe_cost_least():
+    exposure = OutlierExposure()
+    def cost(logits):
+        exposure.learn,exposure.nothing = type('L', (), dict(loss_grad=torch.tensor(0.)))(),torch.tensor([logits])
+        exposure.after_loss()
+        return exposure.learn.loss_grad
+
+    assert cost([1.,1,1,1])==pytest.approx(0.5*np.log(4)) and cost([3.,1,1,1])>cost([2.,1,1,1])>cost([1.,1,1,1])
+
+
 def test_a_fourth_more_pictures_without_a_shoe_come_with_each_batch(items, quick, tmp_path):
     class Counts(Callback):
         order,seen = 99,set()
