@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 import matplotlib as mpl
+import matplotlib.font_manager
 from fastcore.basics import AttrDict
 from fastcore.docments import DocmentText
 from fastcore.nbio import read_nb, write_nb
@@ -16,7 +17,7 @@ from nbdev.process import Processor
 from nbdev.processors import FilterDefaults, exec_show_docs
 from nbdev.quarto import refresh_quarto_yml
 from PIL import Image, ImageDraw, ImageFont
-from sneaker_classifier.samples import draw_shoe
+from sneaker_classifier.samples import LABELS, draw_shoe
 from smalldocs.config import load
 from smalldocs.site import Site
 
@@ -90,9 +91,9 @@ class Documents(Processor):
 
 def mk_out(text): return AttrDict(output_type='display_data', metadata={}, data=AttrDict({'text/markdown':text}))
 
-def reference():
-    "A page with all names of all modules"
-    pages = ((o, found) for o,found in Documents.names.items() if found)
+def reference(order):
+    "A page with all names of all modules, `order` being the addresses of the lessons"
+    pages = ((o, Documents.names[o]) for o in order if Documents.names.get(o))
     parts = ['---\ntitle: All names\ndescription: Every function and class, and where it is explained\n---\n']
     for page,found in pages:
         rows = [f'[`{name}`](/{page}#{name.lower()})\n:   {doc}\n' for name,doc in found]
@@ -124,13 +125,27 @@ class Alternatives(Processor):
     def cell(self, cell):
         if cell.cell_type=='markdown': self.said = sentence(cell.source or '') or self.said
         outputs = [o for o in cell.get('outputs', []) if 'data' in o]
-        text = ' '.join([self.said, *(['On it: ' + ', '.join(dict.fromkeys(o)) + '.'] if (o := labels(cell.source or '')) else [])])
+        text = ' '.join([self.said.rstrip('.')+'.', *(['On it: ' + ', '.join(dict.fromkeys(o)) + '.'] if (o := labels(cell.source or '')) else [])])
         if any(k.startswith('image/') for o in outputs for k in o['data']):
             cell.source = f'#| fig-alt: {json.dumps(text, ensure_ascii=False)}\n{cell.source}'
         for o in outputs:
             if 'text/html' in o['data']:
-                page = ''.join(o['data']['text/html'])
+                # A window on a program that ran when the lesson was run has nothing to show to a reader
+                page = re.sub(r'<iframe.*?</iframe>', '', ''.join(o['data']['text/html']), flags=re.S)
                 o['data']['text/html'] = re.sub(r'<img(?![^>]*\balt=)', f'<img alt="{html.escape(text)}"', page)
+
+
+def draw_pictures(to=root/'nbs'):
+    "The site's icon and the picture that is shown where its address is shared; drawn once: python -c 'import docs; docs.draw_pictures()'"
+    draw_shoe('nike_air_force_1', seed=4, size=96).quantize(64).save(to/'favicon.png', optimize=True)
+    card = Image.new('RGB', (1200,630), '#20262e')
+    for i,label in enumerate(LABELS[:4]): card.paste(draw_shoe(label, seed=1, size=270), (24+294*i, 300))
+    pen,font = ImageDraw.Draw(card),mpl.font_manager.FontProperties
+    for y,size,text in ((70, 84, get_config().title), (190, 36, get_config().description)):
+        face = mpl.font_manager.findfont(font(family='DejaVu Sans', weight='bold' if size>60 else 'normal'))
+        width = ImageFont.truetype(face, size).getlength(text)
+        pen.text((30,y), text, fill='white', font=ImageFont.truetype(face, size*min(1, 1140/width)))
+    card.save(to/'card.jpg', quality=85)
 
 
 # The site
@@ -150,7 +165,8 @@ class Pages(Site):
     def find_page(self, target): return next((o for o in self.pages.values() if o.out==target), None) or super().find_page(target)
 
 def prepare(nbs, to):
-    "Copy what pages are made of, with the documentation of names in it"
+    "Copy what pages are made of, with the documentation of names in it; gives the address of each notebook's page"
+    addresses = {}
     shutil.rmtree(to, ignore_errors=True)
     shutil.copytree(nbs, to, ignore=shutil.ignore_patterns('.*', '*.ipynb', '__pycache__'))
     own = f'{get_config().doc_host}{get_config().doc_baseurl}/'
@@ -162,8 +178,9 @@ def prepare(nbs, to):
             if cell.cell_type=='markdown': cell.source = cell.source.replace(f']({own}', '](/')
             for o in cell.get('outputs', []):
                 if 'text/markdown' in o.get('data', {}): o.data['text/markdown'] = ''.join(o.data['text/markdown']).replace(f']({own}', '](/')
+        addresses[f.relative_to(nbs).as_posix()] = nb.frontmatter_.get('output-file')
         write_nb(nb, to/f.relative_to(nbs))
-    (to/'reference.md').write_text(reference(), encoding='utf-8')
+    return addresses
 
 def formula(found):
     "A formula as a drawing that needs no script and has its TeX as a title"
@@ -199,9 +216,13 @@ def finish(docs):
 def site():
     "Build the site in _docs"
     refresh_quarto_yml()
-    prepare(root/'nbs', root/'_proc')
-    pages = Pages(load(root/'_proc'))
-    pages.project.website['sidebar']['contents'][-1]['contents'].append('reference.md')
+    addresses = prepare(root/'nbs', root/'_proc')
+    project = load(root/'_proc')
+    contents = project.website['sidebar']['contents']
+    lessons = re.findall(r"[\w/]+\.ipynb", str(contents))
+    (root/'_proc/reference.md').write_text(reference([addresses.get(o) for o in lessons]), encoding='utf-8')
+    contents[-1]['contents'].append('reference.md')
+    pages = Pages(project)
     pages.build()
     for o in pages.warnings:
         if not any(e in o for e in expected): print('warning:', o)
