@@ -82,6 +82,9 @@ class Documents(Processor):
         asked = re.search(r'^show_doc\(([\w.]+)\)', cell.source or '', flags=re.M) if cell.cell_type=='code' else None
         if not asked: return
         name = asked[1]
+        if name.startswith('_'):
+            del cell['source'] # a method of a class that is not for others
+            return
         sym = reduce(inspect.getattr_static, name.split('.'), self.module)
         doc = inspect.getdoc(sym) or ''
         code = f'```{{.python .signature}}\n{signature(sym, name)}\n```'
@@ -97,7 +100,8 @@ def reference(order):
     parts = ['---\ntitle: All names\ndescription: Every function and class, and where it is explained\n---\n']
     for page,found in pages:
         rows = [f'[`{name}`](/{page}#{name.lower()})\n:   {doc}\n' for name,doc in found]
-        parts += [f'## {get_config().lib_path.name}.{page.removesuffix(".html")}\n', *rows]
+        module = page.removesuffix('.html')
+        parts += [f'## {module}\n', f'From `sneaker_classifier.{module}`, which is explained [in its lesson](/{page}).\n', *rows]
     return '\n'.join(parts)
 
 
@@ -204,6 +208,8 @@ def finish(docs):
         page = re.sub(r'<(link|script)[^>]*cdn\.jsdelivr\.net/npm/katex[^>]*>(</script>)?', '', page)
         # A name that has no documentation of its own, such as a private one, leads nowhere
         page = re.sub(r'<a href="([^"#:]*)#([^"]+)"[^>]*>(<code>[^<]*</code>)</a>', link, page)
+        # What can be scrolled can be reached by the keyboard
+        page = re.sub(r'<(pre|div)(?= class="(?:sourceCode|cell-output-display|cell-output cell-output))', r'<\1 tabindex="0"', page)
         f.write_text(page.replace('.llms.md"', '.html.md"'), encoding='utf-8')
     for f in docs.rglob('*.llms.md'):
         f.write_text(f.read_text(encoding='utf-8').replace('.llms.md', '.html.md'), encoding='utf-8')
