@@ -190,7 +190,7 @@ def formula(found):
     "A formula as a drawing that needs no script and has its TeX as a title"
     tex,drawing = html.unescape(found[1]),io.StringIO()
     with mpl.rc_context({'svg.fonttype':'path', 'svg.hashsalt':'formula'}): math_to_image(f'${tex}$', drawing, format='svg')
-    svg = re.sub(r'<(metadata|defs/?)>.*?</metadata>', '', drawing.getvalue()[drawing.getvalue().index('<svg'):], flags=re.S)
+    svg = re.sub(r'<(metadata|style)\b.*?</\1>', '', drawing.getvalue()[drawing.getvalue().index('<svg'):], flags=re.S)
     svg = re.sub(r'<g id="patch_1">.*?</g>', '', svg, flags=re.S).replace('\n', ' ')
     return svg.replace('<svg ', '<svg role="img" class="formula" ', 1).replace('>', f'><title>{html.escape(tex)}</title>', 1)
 
@@ -209,7 +209,7 @@ def finish(docs):
         # A name that has no documentation of its own, such as a private one, leads nowhere
         page = re.sub(r'<a href="([^"#:]*)#([^"]+)"[^>]*>(<code>[^<]*</code>)</a>', link, page)
         # What can be scrolled can be reached by the keyboard
-        page = re.sub(r'<(pre|div)(?= class="(?:sourceCode|cell-output-display|cell-output cell-output))', r'<\1 tabindex="0"', page)
+        page = re.sub(r'<pre(?=[ >])', '<pre tabindex="0"', page)
         f.write_text(page.replace('.llms.md"', '.html.md"'), encoding='utf-8')
     for f in docs.rglob('*.llms.md'):
         f.write_text(f.read_text(encoding='utf-8').replace('.llms.md', '.html.md'), encoding='utf-8')
