@@ -120,7 +120,8 @@ def labels(code):
     except SyntaxError: return []
     said = [k.value for o in calls for k in o.keywords if k.arg in ('title', 'titles', 'xlabel', 'ylabel')]
     said += [o.args[0] for o in calls if getattr(o.func, 'attr', '') in ('set_xlabel', 'set_ylabel', 'set_title', 'title') and o.args]
-    return [c.value for o in said for c in ast.walk(o) if isinstance(c, ast.Constant) and isinstance(c.value, str)]
+    return [c.value for o in said for c in ast.walk(o) if isinstance(c, ast.Constant) and isinstance(c.value, str)
+        and re.search(r'[^\W\d_]{3}', c.value)]
 
 class Alternatives(Processor):
     "Gives each picture a text for those who cannot see it: what the lesson says just before it, and what is written on it"
@@ -129,7 +130,7 @@ class Alternatives(Processor):
     def cell(self, cell):
         if cell.cell_type=='markdown': self.said = sentence(cell.source or '') or self.said
         outputs = [o for o in cell.get('outputs', []) if 'data' in o]
-        text = ' '.join([self.said.rstrip('.')+'.', *(['On it: ' + ', '.join(dict.fromkeys(o)) + '.'] if (o := labels(cell.source or '')) else [])])
+        text = ' '.join([self.said+('' if self.said[-1] in '.?!' else '.'), *(['On it: ' + ', '.join(dict.fromkeys(o)) + '.'] if (o := labels(cell.source or '')) else [])])
         if any(k.startswith('image/') for o in outputs for k in o['data']):
             cell.source = f'#| fig-alt: {json.dumps(text, ensure_ascii=False)}\n{cell.source}'
         for o in outputs:
@@ -209,7 +210,7 @@ def finish(docs):
         # A name that has no documentation of its own, such as a private one, leads nowhere
         page = re.sub(r'<a href="([^"#:]*)#([^"]+)"[^>]*>(<code>[^<]*</code>)</a>', link, page)
         # What can be scrolled can be reached by the keyboard
-        page = re.sub(r'<pre(?=[ >])', '<pre tabindex="0"', page)
+        page = re.sub(r'<pre(?=[ >])|<div(?= class="sd-table")|<div(?= class="cell-output cell-output-display">\s*(?!<pre|<div class="quarto))', r'\g<0> tabindex="0"', page)
         f.write_text(page.replace('.llms.md"', '.html.md"'), encoding='utf-8')
     for f in docs.rglob('*.llms.md'):
         f.write_text(f.read_text(encoding='utf-8').replace('.llms.md', '.html.md'), encoding='utf-8')
