@@ -130,7 +130,8 @@ class Alternatives(Processor):
     def cell(self, cell):
         if cell.cell_type=='markdown': self.said = sentence(cell.source or '') or self.said
         outputs = [o for o in cell.get('outputs', []) if 'data' in o]
-        text = ' '.join([self.said+('' if self.said[-1] in '.?!' else '.'), *(['On it: ' + ', '.join(dict.fromkeys(o)) + '.'] if (o := labels(cell.source or '')) else [])])
+        text = self.said if self.said[-1] in '.?!' else f'{self.said}.'
+        if written := labels(cell.source or ''): text += f' On it: {", ".join(dict.fromkeys(written))}.'
         if any(k.startswith('image/') for o in outputs for k in o['data']):
             cell.source = f'#| fig-alt: {json.dumps(text, ensure_ascii=False)}\n{cell.source}'
         for o in outputs:
@@ -182,7 +183,8 @@ def prepare(nbs, to):
         for cell in nb.cells:
             if cell.cell_type=='markdown': cell.source = cell.source.replace(f']({own}', '](/')
             for o in cell.get('outputs', []):
-                if 'text/markdown' in o.get('data', {}): o.data['text/markdown'] = ''.join(o.data['text/markdown']).replace(f']({own}', '](/')
+                text = o.get('data', {}).get('text/markdown')
+                if text: o['data']['text/markdown'] = ''.join(text).replace(f']({own}', '](/')
         addresses[f.relative_to(nbs).as_posix()] = nb.frontmatter_.get('output-file')
         write_nb(nb, to/f.relative_to(nbs))
     return addresses
@@ -210,7 +212,8 @@ def finish(docs):
         # A name that has no documentation of its own, such as a private one, leads nowhere
         page = re.sub(r'<a href="([^"#:]*)#([^"]+)"[^>]*>(<code>[^<]*</code>)</a>', link, page)
         # What can be scrolled can be reached by the keyboard
-        page = re.sub(r'<pre(?=[ >])|<div(?= class="sd-table")|<div(?= class="cell-output cell-output-display">\s*(?!<pre|<div class="quarto))', r'\g<0> tabindex="0"', page)
+        wide = r'<div(?= class="sd-table")|<div(?= class="cell-output cell-output-display">\s*(?!<pre|<div class="quarto))'
+        page = re.sub(rf'<pre(?=[ >])|{wide}', r'\g<0> tabindex="0"', page)
         f.write_text(page.replace('.llms.md"', '.html.md"'), encoding='utf-8')
     for f in docs.rglob('*.llms.md'):
         f.write_text(f.read_text(encoding='utf-8').replace('.llms.md', '.html.md'), encoding='utf-8')
