@@ -1,11 +1,28 @@
 "Builds README.md and the documentation site, in _docs, with pip-installed tools alone: python docs.py"
-import shutil
-from pathlib import Path
+import ast, html, inspect, io, json, re, shutil
+from dataclasses import fields, is_dataclass
+from functools import reduce
+from importlib import import_module
+from pathlib import Path, PurePosixPath
 
+import matplotlib as mpl
+import matplotlib.font_manager
+from fastcore.basics import AttrDict
+from fastcore.docments import DocmentText
+from fastcore.nbio import read_nb, write_nb
+from matplotlib.mathtext import math_to_image
 from nbconvert import MarkdownExporter
+from nbdev.config import get_config
+from nbdev.process import Processor
+from nbdev.processors import FilterDefaults, exec_show_docs
 from nbdev.quarto import refresh_quarto_yml
-from nbdev.serve import proc_nbs
-from smalldocs.cli import main as smalldocs
+from PIL import Image, ImageDraw, ImageFont
+from sneaker_classifier.samples import LABELS, draw_shoe
+from smalldocs.config import load
+from smalldocs.site import Site
+
+root = Path(__file__).parent
+expected = ('output-file is not read', 'unknown key format-links') # what nbdev writes for Quarto; `Pages.read` sees to the first
 
 
 def readme():
@@ -13,10 +30,217 @@ def readme():
     return MarkdownExporter().from_filename('nbs/index.ipynb')[0]
 
 
+# Documentation of names
+
+def short(anno):
+    "A type as one writes it: Sequential, and not torch.nn.modules.container.Sequential"
+    if anno in (inspect._empty, type(None)): return inspect._empty
+    text = anno if isinstance(anno, str) else inspect.formatannotation(anno)
+    return re.sub(r"(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", '', text).strip("'")
+
+class Signature(DocmentText):
+    "A signature with short names of types, and of a setting what may be set"
+    def __init__(self, sym):
+        super().__init__(sym, docstring=False)
+        if not is_dataclass(sym): return
+        self.dm.pop('return', None)
+        for o in fields(sym): self.dm[o.name]['docment'] = self.dm[o.name]['docment'] or o.metadata.get('right')
+
+    def _fmt_param(self, nm, p): return super()._fmt_param(nm, {**p, 'anno':short(p.get('anno', inspect._empty))})
+
+    @property
+    def _ret_str(self):
+        ret = self.dm.get('return', {})
+        anno = short(ret.get('anno', inspect._empty))
+        return ')' + ('' if anno is inspect._empty else f'->{anno}') + (f': # {ret["docment"]}' if ret.get('docment') else ':')
+
+def signature(sym, name):
+    "What one has to write to call `sym`, and what each part of it is for"
+    if isinstance(sym, property): return f'{name}' + (f'->{short(o)}' if (o := sym.fget.__annotations__.get('return')) else '')
+    if not inspect.isclass(sym): return str(Signature(sym))
+    bases = [o.__name__ for o in sym.__bases__ if o is not object]
+    if bases and '__init__' not in vars(sym): return f'class {name}({", ".join(bases)})'
+    return str(Signature(sym)).replace('def ', 'class ', 1)
+
+def source_of(sym):
+    "Where the code of `sym` is on GitHub"
+    code = inspect.unwrap(getattr(sym, 'fget', None) or getattr(sym, '__func__', sym))
+    file,line = Path(inspect.getsourcefile(code)).relative_to(root),inspect.getsourcelines(code)[1]
+    return f'{get_config().git_url}/blob/{get_config().branch}/{file.as_posix()}#L{line}'
+
+class Documents(Processor):
+    "Writes the documentation that nbdev asks for from the modules, whose code has lines to link to"
+    names = {} # {notebook's title: [module, [(name, what it does)]]}
+
+    def begin(self):
+        module = next((o.directives_['default_exp'] for o in self.nb.cells if 'default_exp' in (o.directives_ or {})), None)
+        if not module: return
+        self.module = import_module(f'{get_config().lib_path.name}.{module.split()[0]}')
+        self.found = self.names[self.nb.frontmatter_['output-file']] = []
+
+    def cell(self, cell):
+        asked = re.search(r'^show_doc\(([\w.]+)\)', cell.source or '', flags=re.M) if cell.cell_type=='code' else None
+        if not asked: return
+        name = asked[1]
+        if name.startswith('_'):
+            del cell['source'] # a method of a class that is not for others
+            return
+        sym = reduce(inspect.getattr_static, name.split('.'), self.module)
+        doc = inspect.getdoc(sym) or ''
+        code = f'```{{.python .signature}}\n{signature(sym, name)}\n```'
+        text = f'---\n\n[source]({source_of(sym)}){{.source title="Source of {name}"}}\n\n### {name}\n\n{code}\n\n{doc}'
+        cell.outputs = [mk_out(text)]
+        self.found.append((name, doc.partition('\n')[0]))
+
+def mk_out(text): return AttrDict(output_type='display_data', metadata={}, data=AttrDict({'text/markdown':text}))
+
+def reference(order):
+    "A page with all names of all modules, `order` being the addresses of the lessons"
+    pages = ((o, Documents.names[o]) for o in order if Documents.names.get(o))
+    parts = ['---\ntitle: All names\ndescription: Every function and class, and where it is explained\n---\n']
+    for page,found in pages:
+        rows = [f'[`{name}`](/{page}#{name.lower()})\n:   {doc}\n' for name,doc in found]
+        module = page.removesuffix('.html')
+        parts += [f'## {module}\n', f'From `sneaker_classifier.{module}`, which is explained [in its lesson](/{page}).\n', *rows]
+    return '\n'.join(parts)
+
+
+# Pictures
+
+def sentence(text):
+    "The last sentence of a paragraph that is said in plain words"
+    lines = [o for o in text.splitlines() if o.strip() and not re.match(r'[#|>\-:<]|\d+\.', o)]
+    if not lines: return ''
+    plain = re.sub(r'!?\[([^]]*)\]\([^)]*\)', r'\1', lines[-1]).replace('`','').replace('*','')
+    return re.split(r'(?<=[.?!]) +(?=[A-Z])', plain.strip())[-1].rstrip(':')
+
+def labels(code):
+    "Titles and names of axes that code gives to a plot"
+    try: calls = [o for o in ast.walk(ast.parse(code)) if isinstance(o, ast.Call)]
+    except SyntaxError: return []
+    said = [k.value for o in calls for k in o.keywords if k.arg in ('title', 'titles', 'xlabel', 'ylabel')]
+    said += [o.args[0] for o in calls if getattr(o.func, 'attr', '') in ('set_xlabel', 'set_ylabel', 'set_title', 'title') and o.args]
+    return [c.value for o in said for c in ast.walk(o) if isinstance(c, ast.Constant) and isinstance(c.value, str)
+        and re.search(r'[^\W\d_]{3}', c.value)]
+
+class Alternatives(Processor):
+    "Gives each picture a text for those who cannot see it: what the lesson says just before it, and what is written on it"
+    def begin(self): self.said = 'A picture made by the code above'
+
+    def cell(self, cell):
+        if cell.cell_type=='markdown': self.said = sentence(cell.source or '') or self.said
+        outputs = [o for o in cell.get('outputs', []) if 'data' in o]
+        text = self.said if self.said[-1] in '.?!' else f'{self.said}.'
+        if written := labels(cell.source or ''): text += f' On it: {", ".join(dict.fromkeys(written))}.'
+        if any(k.startswith('image/') for o in outputs for k in o['data']):
+            cell.source = f'#| fig-alt: {json.dumps(text, ensure_ascii=False)}\n{cell.source}'
+        for o in outputs:
+            if 'text/html' in o['data']:
+                # A window on a program that ran when the lesson was run has nothing to show to a reader
+                page = re.sub(r'<iframe.*?</iframe>', '', ''.join(o['data']['text/html']), flags=re.S)
+                o['data']['text/html'] = re.sub(r'<img(?![^>]*\balt=)', f'<img alt="{html.escape(text)}"', page)
+
+
+def draw_pictures(to=root/'nbs'):
+    "The site's icon and the picture that is shown where its address is shared; drawn once: python -c 'import docs; docs.draw_pictures()'"
+    draw_shoe('nike_air_force_1', seed=4, size=96).quantize(64).save(to/'favicon.png', optimize=True)
+    card = Image.new('RGB', (1200,630), '#20262e')
+    for i,label in enumerate(LABELS[:4]): card.paste(draw_shoe(label, seed=1, size=270), (24+294*i, 300))
+    pen,font = ImageDraw.Draw(card),mpl.font_manager.FontProperties
+    for y,size,text in ((70, 84, get_config().title), (190, 36, get_config().description)):
+        face = mpl.font_manager.findfont(font(family='DejaVu Sans', weight='bold' if size>60 else 'normal'))
+        width = ImageFont.truetype(face, size).getlength(text)
+        pen.text((30,y), text, fill='white', font=ImageFont.truetype(face, size*min(1, 1140/width)))
+    card.save(to/'card.jpg', quality=85)
+
+
+# The site
+
+class Lessons(FilterDefaults):
+    "What nbdev does to a notebook before it becomes a page, but for running it"
+    def base_procs(self): return [Documents if o is exec_show_docs else o for o in super().base_procs()]
+    def xtra_procs(self): return [Alternatives]
+
+class Pages(Site):
+    "A site whose pages have the addresses that nbdev gives them: train.html, for 10_train.ipynb"
+    def read(self, src):
+        page = super().read(src)
+        page.out = page.out.with_name(page.front.get('output-file', page.out.name))
+        return page
+
+    def find_page(self, target): return next((o for o in self.pages.values() if o.out==target), None) or super().find_page(target)
+
+def prepare(nbs, to):
+    "Copy what pages are made of, with the documentation of names in it; gives the address of each notebook's page"
+    addresses = {}
+    shutil.rmtree(to, ignore_errors=True)
+    shutil.copytree(nbs, to, ignore=shutil.ignore_patterns('.*', '*.ipynb', '__pycache__'))
+    own = f'{get_config().doc_host}{get_config().doc_baseurl}/'
+    for f in sorted(nbs.rglob('*.ipynb')):
+        if '.ipynb_checkpoints' in f.parts: continue
+        nb = read_nb(f)
+        Lessons()(nb)
+        for cell in nb.cells:
+            if cell.cell_type=='markdown': cell.source = cell.source.replace(f']({own}', '](/')
+            for o in cell.get('outputs', []):
+                text = o.get('data', {}).get('text/markdown')
+                if text: o['data']['text/markdown'] = ''.join(text).replace(f']({own}', '](/')
+        addresses[f.relative_to(nbs).as_posix()] = nb.frontmatter_.get('output-file')
+        write_nb(nb, to/f.relative_to(nbs))
+    return addresses
+
+def formula(found):
+    "A formula as a drawing that needs no script and has its TeX as a title"
+    tex,drawing = html.unescape(found[1]),io.StringIO()
+    with mpl.rc_context({'svg.fonttype':'path', 'svg.hashsalt':'formula'}): math_to_image(f'${tex}$', drawing, format='svg')
+    svg = re.sub(r'<(metadata|style)\b.*?</\1>', '', drawing.getvalue()[drawing.getvalue().index('<svg'):], flags=re.S)
+    svg = re.sub(r'<g id="patch_1">.*?</g>', '', svg, flags=re.S).replace('\n', ' ')
+    return svg.replace('<svg ', '<svg role="img" class="formula" ', 1).replace('>', f'><title>{html.escape(tex)}</title>', 1)
+
+def finish(docs):
+    "What the renderer leaves to others: formulas, fonts of other hosts, names of the pages in Markdown"
+    ids = {f.relative_to(docs).as_posix():set(re.findall(r'\bid="([^"]+)"', f.read_text(encoding='utf-8'))) for f in docs.rglob('*.html')}
+
+    def link(found):
+        at = (PurePosixPath(link.page).parent/found[1]).as_posix() if found[1] else link.page
+        return found[0] if at not in ids or found[2] in ids[at] else found[3]
+
+    for f in docs.rglob('*.html'):
+        link.page = f.relative_to(docs).as_posix()
+        page = re.sub(r'<span class="math inline">\\\((.*?)\\\)</span>', formula, f.read_text(encoding='utf-8'))
+        page = re.sub(r'<(link|script)[^>]*cdn\.jsdelivr\.net/npm/katex[^>]*>(</script>)?', '', page)
+        # A name that has no documentation of its own, such as a private one, leads nowhere
+        page = re.sub(r'<a href="([^"#:]*)#([^"]+)"[^>]*>(<code>[^<]*</code>)</a>', link, page)
+        # What can be scrolled can be reached by the keyboard
+        wide = r'<div(?= class="sd-table")|<div(?= class="cell-output cell-output-display">\s*(?!<pre|<div class="quarto))'
+        page = re.sub(rf'<pre(?=[ >])|{wide}', r'\g<0> tabindex="0"', page)
+        f.write_text(page.replace('.llms.md"', '.html.md"'), encoding='utf-8')
+    for f in docs.rglob('*.llms.md'):
+        f.write_text(f.read_text(encoding='utf-8').replace('.llms.md', '.html.md'), encoding='utf-8')
+        f.rename(f.with_name(f.name.replace('.llms.md', '.html.md')))
+    o = docs/'llms.txt'
+    o.write_text(o.read_text(encoding='utf-8').replace('.llms.md', '.html.md'), encoding='utf-8')
+    for f in docs.rglob('*.css'):
+        f.write_text(re.sub(r'@import url\(https:[^)]*\);?', '', f.read_text(encoding='utf-8')), encoding='utf-8')
+
+def site():
+    "Build the site in _docs"
+    refresh_quarto_yml()
+    addresses = prepare(root/'nbs', root/'_proc')
+    project = load(root/'_proc')
+    contents = project.website['sidebar']['contents']
+    lessons = re.findall(r"[\w/]+\.ipynb", str(contents))
+    (root/'_proc/reference.md').write_text(reference([addresses.get(o) for o in lessons]), encoding='utf-8')
+    contents[-1]['contents'].append('reference.md')
+    pages = Pages(project)
+    pages.build()
+    for o in pages.warnings:
+        if not any(e in o for e in expected): print('warning:', o)
+    shutil.rmtree(root/'_docs', ignore_errors=True)
+    shutil.move(pages.out, root/'_docs')
+    finish(root/'_docs')
+
+
 if __name__ == '__main__':
     Path('README.md').write_text(readme(), encoding='utf-8', newline='\n')
-    refresh_quarto_yml()
-    proc_nbs()
-    smalldocs(['render', '_proc'])
-    shutil.rmtree('_docs', ignore_errors=True)
-    shutil.move('_proc/_docs', '_docs')
+    site()

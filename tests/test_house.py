@@ -1,7 +1,5 @@
-"The plain rules that keep notebooks readable, and a site that says what they say"
-import ast, json, re, shutil, subprocess, sys
-from html.parser import HTMLParser
-from urllib.parse import unquote, urlsplit
+"The plain rules that keep notebooks readable"
+import ast, json, re
 
 import pytest
 from conftest import root
@@ -81,62 +79,3 @@ def test_nothing_is_used_before_it_is_explained(path):
 
 def test_an_evening_is_enough():
     assert sum(len(o.split()) for path in notebooks for o in cells(path, 'markdown'))<13_500
-
-
-class Text(HTMLParser):
-    "The text of a page"
-    def __init__(self, page):
-        super().__init__()
-        self.said = []
-        self.feed(page)
-    def handle_data(self, data): self.said.append(data)
-
-def letters(text): return re.sub(r'\W|_', '', text)
-
-def paragraphs(path):
-    "What a notebook says, without the marks of markdown"
-    for o in cells(path, 'markdown')[1:]:
-        o = re.sub(r'^```.*?^```', '', o, flags=re.S | re.M)
-        for text in re.split(r'\n\s*\n|\n(?=[-|#\d])', o):
-            if set(text)<=set('|- :\n'): continue
-            yield re.sub(r'<(https?:[^>]*)>', r'\1', re.sub(r'!?\[([^]]*)\]\([^)]*\)', r'\1', text)).lstrip('#- 0123456789.')
-
-
-@pytest.fixture(scope='module')
-def site(tmp_path_factory):
-    "The documentation site, built by the command of the README"
-    copy = tmp_path_factory.mktemp('site')/'project'
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns('.git', 'models', '__pycache__', '_docs', '_proc', 'data', 'tests'))
-    subprocess.run([sys.executable, 'docs.py'], cwd=copy, check=True, capture_output=True)
-    return copy/'_docs'
-
-
-@every
-def test_the_site_says_what_the_notebook_says(path, site):
-    page = letters(''.join(Text((site/f'{path.stem}.html').read_text(encoding='utf-8')).said))
-    assert [o for o in paragraphs(path) if letters(o) not in page]==[]
-
-
-class Links(HTMLParser):
-    "Where a page leads, and what in it can be led to"
-    def __init__(self, page):
-        super().__init__()
-        self.to,self.ids = set(),set()
-        self.feed(page)
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        self.ids.add(attrs.get('id'))
-        self.to.update(attrs[o] for o in ('href', 'src') if attrs.get(o))
-
-def test_every_link_leads_somewhere(site):
-    pages = {p.resolve():Links(p.read_text(encoding='utf-8')) for p in site.rglob('*.html')}
-    broken = []
-    for page,links in pages.items():
-        for to in links.to:
-            url = urlsplit(to)
-            if url.scheme or url.netloc: continue
-            file = ((site if url.path.startswith('/') else page.parent)/unquote(url.path).lstrip('/')).resolve() if url.path else page
-            if file.is_dir(): file /= 'index.html'
-            known = file in pages and (not url.fragment or unquote(url.fragment) in pages[file].ids)
-            if not known and not (file.is_file() and file not in pages): broken.append(f'{page.name}: {to}')
-    assert not broken
