@@ -8,7 +8,8 @@ import pytest
 from conftest import needs
 
 needs('fastai')
-from sneaker_classifier.data import Backdrop, OpenSquare, labelled_items, learned_by, open_all, picture_id, sneaker_dls, split_items # first: it silences a warning of torch's
+from sneaker_classifier.data import (Backdrop, OpenSquare, labelled_items, learned_by, open_all, picture_id, plain_background,
+    sneaker_dls, split_items)
 import numpy as np
 import timm
 import torch
@@ -28,7 +29,9 @@ from test_files import largest_file
 
 
 @pytest.fixture(scope='module')
-def quick(): return replace(load_settings().training, architecture='resnet10t', start='scratch', epochs=3, detail=32, size=32, predict_size=32, batch_size=16)
+def quick():
+    small = dict(detail=32, size=32, predict_size=32, batch_size=16)
+    return replace(load_settings().training, architecture='resnet10t', start='scratch', epochs=3, **small)
 
 @pytest.fixture(scope='module')
 def items(tmp_path_factory): return split_items(labelled_items(make_samples(tmp_path_factory.mktemp('drawn'), n=20, size=48)))
@@ -83,7 +86,8 @@ def test_too_little_memory_halves_the_batch_and_says_so(items, quick, tmp_path):
 def test_no_memory_at_all_is_one_clear_error(items, quick, tmp_path):
     class Never(Callback):
         def before_batch(self): raise torch.OutOfMemoryError('CUDA out of memory')
-    with pytest.warns(UserWarning), pytest.raises(SneakerError, match='not enough memory'): fit(learner(items, quick), quick, tmp_path, [Never()])
+    with pytest.warns(UserWarning), pytest.raises(SneakerError, match='not enough memory'):
+        fit(learner(items, quick), quick, tmp_path, [Never()])
 
 
 def test_classes_come_by_the_square_root_of_their_size(items, quick):
@@ -92,6 +96,20 @@ def test_classes_come_by_the_square_root_of_their_size(items, quick):
     counts = np.bincount(torch.cat([y for _ in range(20) for _,y in dls.train]).cpu(), minlength=4)
     sizes = few[~few.is_valid].label.value_counts()[list(dls.vocab)].to_numpy()
     assert sizes.min()<sizes.max()/4 and counts/counts.sum()==pytest.approx(sizes**.5/(sizes**.5).sum(), abs=.04)
+
+
+@pytest.mark.parametrize('batch_size, repeats, batches', [(500, 1, 1), (4, 3, 12)])
+def test_few_pictures_may_be_a_batch(items, quick, batch_size, repeats, batches):
+    few = split_items(items.groupby('label').head(5))
+    dls = sneaker_dls(few, replace(quick, batch_size=batch_size, repeats=repeats))
+    assert len(dls.train)==batches
+
+
+def test_the_background_is_found_where_it_is_plain():
+    grainy = Image.effect_noise((60, 40), 64).convert('RGB')
+    grey = Image.new('RGB', (60, 40), 'whitesmoke')
+    grey.paste('white', (20, 10, 40, 30))
+    assert [(np.asarray(plain_background(o))>0).sum() for o in (grainy, grey)]==[0, 60*40-20*20]
 
 
 def test_sneakers_start_takes_body_and_rows_of_known_labels(items, quick):
@@ -131,7 +149,8 @@ def test_brand_hints(items, quick, tmp_path):
     hints.learn,hints.n,hints.hinted,hints.brand = type('L', (), dict(loss_grad=torch.tensor(1.)))(),1,logits,torch.tensor([1])
     hints.after_loss()
     assert abs(hints.learn.loss_grad-1+np.log(2/(3+np.exp(9))))<1e-5
-    with pytest.raises(SneakerError, match="No class is of the brand 'karhu'"): brand_hints(learn, brands.assign(label='karhu'), {}, quick, opener)
+    with pytest.raises(SneakerError, match="No class is of the brand 'karhu'"):
+        brand_hints(learn, brands.assign(label='karhu'), {}, quick, opener)
     two = {o:SneakerClass(o, brand, 'x') for o,brand in zip(learn.dls.vocab, ('A+', 'A-', 'B', 'B'))}
     with pytest.raises(SneakerError, match='brands A[+] and A-'): brand_hints(learn, brands.assign(label='a'), two, quick, opener)
 
@@ -149,7 +168,8 @@ def test_pictures_without_a_shoe_join_each_batch_and_leave_it_again(items, quick
     sizes = Sizes()
     fit(learner(items, quick), replace(quick, epochs=1), tmp_path, [sizes])
     assert sizes.seen=={(16+4, 16)}
-    hints = brand_hints(learn := learner(items, quick), items.assign(label=items.label.str.split('_').str[0]), {}, quick, OpenSquare(quick.detail))
+    learn,brands = learner(items, quick),items.assign(label=items.label.str.split('_').str[0])
+    hints = brand_hints(learn, brands, {}, quick, OpenSquare(quick.detail))
     sizes = Sizes()
     fit(learn, replace(quick, epochs=1, mixup=0.3), tmp_path, [hints, sizes])
     (seen,left), = sizes.seen
@@ -210,6 +230,10 @@ def test_unknown_start_is_one_clear_error(items, quick):
     with pytest.raises(SneakerError, match='neither scratch, imagenet or sneakers'): learner(items, replace(quick, start='sneaker'))
 
 
+def hub_is_at(monkeypatch, address):
+    monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', address)
+    monkeypatch.setattr('huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE', address+'/{repo_id}/resolve/{revision}/{filename}')
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     "A model hub on this machine that has one network, an empty cache, and the name of the network"
@@ -232,8 +256,7 @@ def hub(tmp_path, monkeypatch):
         def log_message(self, *args): pass
     server = ThreadingHTTPServer(('127.0.0.1', 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', f'http://127.0.0.1:{server.server_port}')
-    monkeypatch.setattr('huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE', f'http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}')
+    hub_is_at(monkeypatch, f'http://127.0.0.1:{server.server_port}')
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
     yield Hub, architecture
     server.shutdown()
@@ -251,14 +274,15 @@ def test_weights_from_the_hub_are_taken_once_they_are_what_was_published(hub, qu
 def test_weights_that_were_changed_on_their_way_are_refused(hub, quick, monkeypatch):
     web,architecture = hub
     monkeypatch.setattr(web, 'sends', web.sends[:-1]+bytes([web.sends[-1]^1]))
-    with pytest.raises(SneakerError, match='not the file that was published'): sneaker_body(replace(quick, architecture=architecture, start='imagenet'))
+    with pytest.raises(SneakerError, match='not the file that was published'):
+        sneaker_body(replace(quick, architecture=architecture, start='imagenet'))
 
 
 def test_a_hub_that_cannot_be_reached_is_asked_once(quick, monkeypatch, caplog):
-    monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', 'http://127.0.0.1:9')
-    monkeypatch.setattr('huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE', 'http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}')
+    hub_is_at(monkeypatch, 'http://127.0.0.1:9')
     start = time.monotonic()
-    with pytest.raises(SneakerError, match='come from http://127.0.0.1:9, which cannot be reached'): sneaker_body(replace(quick, start='imagenet'))
+    with pytest.raises(SneakerError, match='come from http://127.0.0.1:9, which cannot be reached'):
+        sneaker_body(replace(quick, start='imagenet'))
     assert time.monotonic()-start<5 and not caplog.records
 
 
@@ -287,7 +311,8 @@ def test_a_full_disk_costs_no_epoch(items, quick, tmp_path):
     assert len(good)==len(files) and not bad
     fit(learner(items, quick), replace(quick, epochs=1), tmp_path/'run', keep=True)
     kept, = files_below(tmp_path/'run')
-    with largest_file(100_000), pytest.raises(WriteError, match='-0001.pth cannot be written: files as large as that') as e: fit(learner(items, quick), quick, tmp_path/'run')
+    with largest_file(100_000), pytest.raises(WriteError, match='-0001.pth cannot be written: files as large as that') as e:
+        fit(learner(items, quick), quick, tmp_path/'run')
     assert '\n' not in str(e.value) and files_below(tmp_path/'run')==[kept]
     epochs = Epochs()
     fit(learner(items, quick), quick, tmp_path/'run', [epochs])
