@@ -7,13 +7,12 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/network.html.md"""
 # %% auto #0
 __all__ = ['linear_head', 'start_model', 'settled', 'sneaker_body', 'sneaker_network']
 
-# %% ../nbs/09_network.ipynb #106f8a73
+# %% ../nbs/09_network.ipynb #cb46672a
 # First, since the package silences a warning of torch's.
 from .files import SneakerError, reading, sha256_of
 from .predict import SneakerClassifier
 from .settings import Training, nearest
 
-# %% ../nbs/09_network.ipynb #e2a2f8df
 import io
 from dataclasses import replace
 from importlib import import_module
@@ -101,7 +100,8 @@ def _as_published(path, sha256):
 def _from_hub(architecture):
     "The file of ImageNet weights from timm's hub, once it is what the hub says it is"
     repo = getattr(timm.get_pretrained_cfg(architecture), 'hf_hub_id', None)
-    if not repo: raise SneakerError(f'There are no ImageNet weights of {architecture}. Use start = scratch, or the path of a .safetensors file.')
+    if not repo:
+        raise SneakerError(f'There are no ImageNet weights of {architecture}. Use start = scratch, or the path of a .safetensors file.')
     # Where there is no hub, hf_hub_download would go on asking for half a minute.
     if why := _hub_refuses(hf_hub_url(repo, 'model.safetensors')):
         path = try_to_load_from_cache(repo, 'model.safetensors')

@@ -240,6 +240,7 @@ def _members(vocab, brands, classes):
         if not one: raise SneakerError(f'No class is of the brand {o!r}. {nearest(o, sorted(set(own)))}')
     return torch.tensor([[b==o for b in own] for o in brands])
 
+# %% ../nbs/10_train.ipynb #2224a25e
 def brand_hints(
     learn:Learner,      # From `sneaker_learner`
     items:pd.DataFrame, # Columns file and label, which is a brand such as nike
