@@ -101,19 +101,20 @@ class OutlierExposure(Callback):
 class Checkpoint(Callback):
     "Save weights and optimizer after each epoch, one file at a time"
     order = 70
-    def __init__(self, folder:Path, run:str): self.folder,self.run = folder,run
+    # fastai has a use of its own for an attribute called run
+    def __init__(self, folder:Path, run:str): self.folder,self.stem = folder,f'unfinished-{run}-'
     def after_epoch(self):
-        with part_file(self.folder/f'unfinished-{self.run}-{self.epoch+1:04}.pth') as f: save_model(f, self.model, self.opt)
+        with part_file(self.folder/f'{self.stem}{self.epoch+1:04}.pth') as f: save_model(f, self.model, self.opt)
         self.clear(self.epoch+1)
 
     def clear(self, epoch=None):
         "Delete all files but that of the run's `epoch`"
         for o in self.folder.glob('unfinished-*.pth'):
-            if not epoch or not o.stem.endswith(f'{self.run}-{epoch:04}'): o.unlink()
+            if not epoch or o.stem!=f'{self.stem}{epoch:04}': o.unlink()
 
     def go_on(self, learn):
         "Load what was saved; the number of finished epochs"
-        saved = max(self.folder.glob(f'unfinished-{self.run}-*.pth'), default=None)
+        saved = max(self.folder.glob(f'{self.stem}*.pth'), default=None)
         if not saved: return 0
         learn.create_opt()
         load_model(saved, learn.model, learn.opt, device=learn.dls.device)
@@ -289,6 +290,7 @@ def _train_into(out, data, settings, groups, brands, keep):
     # As asked for, so that an interrupted training is known again when other memory is free.
     return fit(learn, settings.training, out, cbs, keep), items, bad
 
+# %% ../nbs/10_train.ipynb #d238fc18
 def train(
     data:Path|str,              # Folder with one folder of pictures for each class
     out:Path|str,               # Model folder to write
