@@ -4,7 +4,7 @@ import ast
 import pandas as pd
 from common import results, root
 
-sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clean', 'speed_copies', 'speed_train'),
+sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clean', 'speed_copies', 'speed_neighbours', 'speed_train'),
     'Quality':('quality_model', 'quality_starts', 'quality_source', 'quality_copies', 'quality_known', 'quality_labels'),
     'Safety':('safety_kills',)}
 

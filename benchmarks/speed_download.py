@@ -53,7 +53,8 @@ from img2dataset import download
 if __name__ == '__main__':
     begin = time.perf_counter()
     download(url_list=str(folder/'urls.txt'), output_folder=str(folder/'out'), processes_count=2, thread_count=16,
-        number_sample_per_shard=250, output_format='files', resize_mode='no', skip_reencode=True, timeout=10, disallowed_header_directives=[])
+        number_sample_per_shard=250, output_format='files', resize_mode='no', skip_reencode=True, timeout=10,
+        disallowed_header_directives=[])
     done(begin)
 '''
 

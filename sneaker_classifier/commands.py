@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial, wraps
 from importlib import import_module
 
-# %% ../nbs/00_commands.ipynb #de8118fb
+# %% ../nbs/00_commands.ipynb #01a0c5ea
 _endings = [getattr(signal, o) for o in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK') if hasattr(signal, o)]
 
 def _say(text):
@@ -25,6 +25,7 @@ def _end(text, signum):
     _say(text)
     os._exit(128+signum)
 
+# %% ../nbs/00_commands.ipynb #de8118fb
 class _Stop:
     "Handles signals: the first is raised, any other ends the program"
     def __init__(self, safe, at_once): self.safe,self.at_once,self.signum = safe,at_once,None
@@ -34,6 +35,7 @@ class _Stop:
         self.at_once,self.signum = True,signum
         raise KeyboardInterrupt
 
+    # Where an interruption gets lost deep in a library, Python tells this hook and nobody else.
     def unraisable(self, o):
         if isinstance(o.exc_value, KeyboardInterrupt): _end(self.safe, self.signum or signal.SIGINT)
         sys.__unraisablehook__(o)
@@ -63,7 +65,7 @@ def _empty_buffers():
 # Windows has no broken pipes, only invalid arguments.
 def _nobody_reads(e): return isinstance(e, BrokenPipeError) or os.name=='nt' and e.errno==errno.EINVAL and not e.filename
 
-# %% ../nbs/00_commands.ipynb #70358b4b
+# %% ../nbs/00_commands.ipynb #6b02deb9
 def _sentence(e):
     "What to say of an error; None where it is nothing that a person could mend"
     from fastcore.script import CliError
@@ -73,6 +75,7 @@ def _sentence(e):
     if isinstance(e, OSError):
         return f'{printable(e.filename)} cannot be used: {reason(e)}.' if e.filename else f'The system refuses: {reason(e)}.'
 
+# %% ../nbs/00_commands.ipynb #70358b4b
 @contextmanager
 def ending_well(
     safe:str,           # What is safe, and how to go on, when it is stopped

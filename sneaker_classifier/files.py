@@ -1,4 +1,4 @@
-"""What all rooms share: writing a file whole or not at all, saying why the system refused, and knowing how much of the machine is ours
+"""Writing a file whole or not at all, saying why the system refused, and knowing how much of the machine is ours
 
 Docs: https://sneaker-classifier.github.io/sneaker-classifier/files.html.md"""
 
@@ -61,6 +61,8 @@ _situations = {
     'ENAMETOOLONG':('the name is too long', 'Choose a shorter one.'),
     'EINVAL':('the disk takes no such name', 'Choose another one.'),
     'EILSEQ':('the disk takes no such name', 'Choose another one.')}
+
+# %% ../nbs/00_files.ipynb #568e6b6a
 # Errors of Windows that Python knows under another number, or under none: write protected, not ready, bad sector,
 # open elsewhere, part of it locked, disk full, name too long, broken device, quota
 _windows = {19:'EROFS', 21:'EIO', 23:'EIO', 32:'EBUSY', 33:'EBUSY', 39:'ENOSPC', 206:'ENAMETOOLONG', 1117:'EIO', 1295:'EDQUOT'}
@@ -95,6 +97,7 @@ def writing(
         if not isinstance(e.__context__, OSError): raise
         raise _write_error(path, e.__context__) from None
 
+# %% ../nbs/00_files.ipynb #55dbeba6
 @contextmanager
 def reading(
     path:Path|str,     # What is being read
@@ -104,7 +107,6 @@ def reading(
     try: yield
     except OSError as e: raise error(f'{printable(path)} cannot be read: {reason(e)}.') from None
 
-# %% ../nbs/00_files.ipynb #55dbeba6
 def make_folder(
     path:Path|str # A folder, which may be there already
 )->Path:          # `path`
@@ -134,6 +136,7 @@ def part_file(
             with suppress(OSError): part.unlink()
             raise
 
+# %% ../nbs/00_files.ipynb #d80653e0
 def write_whole(
     path:Path|str,  # Where the file goes; its folder is made if need be
     data:bytes|str  # Contents; text is written as UTF-8
@@ -174,7 +177,8 @@ def files_below(
     return sorted(found)
 
 # %% ../nbs/00_files.ipynb #9cbccff7
-_of_systems = 'thumbs.db', 'ehthumbs.db', 'desktop.ini', '.ds_store', '__macosx', '$recycle.bin', 'system volume information', '@eadir', 'lost+found'
+_of_systems = 'thumbs.db', 'ehthumbs.db', 'desktop.ini', '.ds_store', '__macosx', '$recycle.bin', \
+    'system volume information', '@eadir', 'lost+found'
 
 def is_left_behind(
     name:str # Of a file or folder
@@ -189,13 +193,14 @@ def counted(
     "Count reasons, to be said in a sentence"
     return ', '.join(f'{n} × {printable(o)}' for o,n in Counter(reasons).most_common())
 
-# %% ../nbs/00_files.ipynb #d3fe065a
+# %% ../nbs/00_files.ipynb #bb8fad6c
 def _sweep(folder):
     for d,_,names in os.walk(folder):
         for o in names:
             if o.startswith('.') and o.endswith('.part'):
                 with suppress(OSError): os.unlink(os.path.join(d, o))
 
+# %% ../nbs/00_files.ipynb #d3fe065a
 @contextmanager
 def one_at_a_time(
     folder:Path|str # What is written to; made if need be
@@ -230,12 +235,13 @@ def _quotas(root, own):
         quota,period = (int((root/'cpu'/f'cpu.cfs_{o}_us').read_text()) for o in ('quota', 'period'))
         if quota>0: yield quota/period
 
+# %% ../nbs/00_files.ipynb #845fc273
 def usable_cores(
     root:Path=Path('/sys/fs/cgroup'),  # Where Linux shows its control groups
     own:Path=Path('/proc/self/cgroup') # Where it says which are ours
 )->int:                                # At least 1
     "How many cores this process may keep busy"
-    if hasattr(os, 'process_cpu_count'): cores = os.process_cpu_count() # Python 3.13
+    if hasattr(os, 'process_cpu_count'): cores = os.process_cpu_count()   # Python 3.13
     elif hasattr(os, 'sched_getaffinity'): cores = len(os.sched_getaffinity(0))
     else: cores = os.cpu_count()
     return max(1, math.ceil(min(cores or 1, *_quotas(root, own), math.inf)))

@@ -6,23 +6,21 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/images.html.md"""
 
 # %% auto #0
 __all__ = ['formats', 'BadImage', 'looks_like_picture', 'open_image', 'picture_header', 'sanitize', 'fit_square',
-           'background_colour', 'subject_box', 'open_square', 'safe_name']
+           'background_colour', 'busy_rows', 'subject_box', 'safe_name']
 
 # %% ../nbs/01_images.ipynb #cf70267f
-import io, math, warnings
-from functools import reduce
+import codecs, io, math, os, re, stat, struct, warnings, zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
+from fastcore.basics import patch
 from pathvalidate import sanitize_filename
-from PIL import Image, ImageChops, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from .files import SneakerError, printable
 from .settings import Limits, load_settings
-
-# %% ../nbs/01_images.ipynb #797e7e1c
-import codecs, os, re, stat, struct, zlib
-from collections import defaultdict
-from functools import cache
 
 # %% ../nbs/01_images.ipynb #8770bccb
 class BadImage(SneakerError):
@@ -50,8 +48,10 @@ def _read(stream, limit):
     if not parts: raise BadImage('the file is empty')
     return b''.join(parts)
 
+# %% ../nbs/01_images.ipynb #6c44187d
 def _read_file(path, limit):
     try:
+        # Opening a pipe at whose other end nobody writes would wait for ever.
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode): raise BadImage('this is a folder')
         if not stat.S_ISREG(mode): raise BadImage('this is a device or a pipe, not a file')
@@ -63,6 +63,7 @@ def _bytes_of(src, limit):
     if isinstance(src, (bytes, bytearray, memoryview)): return _read(io.BytesIO(bytes(src)), limit)
     if hasattr(src, 'read'): return _read(src, limit)
     if isinstance(src, (str, os.PathLike)): return _read_file(src, limit)
+    # Not numbers either, which open() takes: file 0 is the keyboard.
     raise BadImage(f'it is of type {type(src).__name__}; give a path, bytes, a file open for reading, a uint8 array or a Pillow image')
 
 # %% ../nbs/01_images.ipynb #61f11184
@@ -73,12 +74,13 @@ _by_pillow = formats[:-1]
 def _is_heif(head):
     "Do the brands at the start of a file name HEIF, and not its cousin AVIF?"
     if head[4:8]!=b'ftyp': return False
-    # Brand, version, then further brands to the end of the box
+    # Brand, version, then further brands to the end of the box; files have a handful of these
     ours,further = head[8:12],head[16:min(int.from_bytes(head[:4], 'big'), 256)]
     brands = {ours, *(further[i:i+4] for i in range(0, len(further), 4))}
     coded = {b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx'}
     return ours in coded or (bool(brands & (coded|{b'mif1', b'msf1'})) and not brands & {b'avif', b'avis'})
 
+# %% ../nbs/01_images.ipynb #2033949e
 def _accepts(kind, head):
     "Would Pillow take a file that begins so for one of that kind?"
     Image.init()
@@ -91,8 +93,10 @@ def looks_like_picture(
     "Do the first bytes promise one of our `formats`? Only `open_image` knows whether the rest keeps the promise"
     return _is_heif(head) or any(_accepts(o, head) for o in _by_pillow)
 
+# %% ../nbs/01_images.ipynb #ff43cb8e
 def _check_size(width, height, limits):
-    if min(width, height)<limits.min_side: raise BadImage(f'it is only {width} × {height} pixels; each side needs at least {limits.min_side}')
+    if min(width, height)<limits.min_side:
+        raise BadImage(f'it is only {width} × {height} pixels; each side needs at least {limits.min_side}')
     if width*height>limits.max_megapixels*1e6:
         raise BadImage(f'it is {width:,} × {height:,} pixels; at most {limits.max_megapixels:g} million are allowed')
     if max(width, height)>limits.max_aspect*min(width, height):
@@ -107,29 +111,33 @@ _other_pictures = dict(BMP='a BMP', DIB='a BMP', TIFF='a TIFF', PSD='a PSD of Ph
 _raw = "a camera's raw photo"
 _more_pictures = {b'\xff\x0a':'a JPEG XL', b'\0\0\0\x0cJXL ':'a JPEG XL',
     **dict.fromkeys([b'FUJIFILMCCD-RAW', b'IIU\0', b'IIRO', b'IIRS', b'MMOR', b'FOVb'], _raw)}
-_other_files = {b'%PDF':'a PDF', b'PK\3\4':'a ZIP archive or an office document', b'OggS':'a video or a sound', b'ID3':'a sound',
-    **dict.fromkeys([b'\x1f\x8b', b'Rar!', b'7z\xbc\xaf'], 'an archive'), **dict.fromkeys([b'\x1aE\xdf\xa3', b'\0\0\1\xba', b'FLV\1'], 'a video')}
 
-def _exif(data):
-    "What can be read of EXIF or TIFF tags"
+def _tiff_tags(data):
     exif = Image.Exif()
     try: exif.load(data)
-    except Exception: pass
-    return exif
+    except Exception: pass   # what could be read before it broke is there
+    return set(exif)
 
 def _picture_kind(data):
     "A kind of picture that we do not take, in words; None where it is none that we know"
     kind = next((words for o,words in _other_pictures.items() if _accepts(o, data)), None)
     # A raw file says so (Canon), has a DNG version, or has a maker and pictures inside pictures.
     if kind=='a TIFF':
-        tags = set(_exif(data))
-        return _raw if data[8:10]==b'CR' or 0xC612 in tags or {0x010F, 0x014A}<=tags else kind
+        tags = _tiff_tags(data)
+        own = ExifTags.Base.DNGVersion in tags or {ExifTags.Base.Make, ExifTags.Base.SubIFDs}<=tags
+        return _raw if own or data[8:10]==b'CR' else kind
     if data[4:12]==b'ftypcrx ': return _raw   # Canon again
     return kind or next((words for start,words in _more_pictures.items() if data.startswith(start)), None)
 
+# %% ../nbs/01_images.ipynb #d060eb6d
+_other_files = {b'%PDF':'a PDF', b'PK\3\4':'a ZIP archive or an office document', b'OggS':'a video or a sound', b'ID3':'a sound',
+    **dict.fromkeys([b'\x1f\x8b', b'Rar!', b'7z\xbc\xaf'], 'an archive'),
+    **dict.fromkeys([b'\x1aE\xdf\xa3', b'\0\0\1\xba', b'FLV\1'], 'a video')}
+
 def _file_kind(data):
     "A kind of file that is no picture, in words; None where it is none that we know"
-    if data[4:8] in (b'ftyp', b'moov', b'mdat', b'wide') or (data[:4]==b'RIFF' and data[8:12]==b'AVI '): return 'a video'
+    video = data[4:8] in (b'ftyp', b'moov', b'mdat', b'wide') or (data[:4]==b'RIFF' and data[8:12]==b'AVI ')
+    if video: return 'a video'
     if kind := next((words for start,words in _other_files.items() if data.startswith(start)), None): return kind
     # The last letter may be cut in two.
     try: text = codecs.getincrementaldecoder('utf-8-sig')().decode(data[:1000]).lower()
@@ -146,18 +154,6 @@ def _why_not(data):
     return f'it is not a picture, or of a kind that is not accepted ({", ".join(formats)})'
 
 # %% ../nbs/01_images.ipynb #cc75e4cb
-_srgb = ImageCms.createProfile('sRGB')
-
-def _in_srgb(im, profile):
-    # A palette, a bit or a pair of grey and alpha has no colours of its own that a profile could be applied to.
-    if im.has_transparency_data: im = im.convert('RGBA')
-    elif im.mode not in ('L', 'RGB', 'CMYK'): im = im.convert('RGB')
-    try:
-        profile = ImageCms.getOpenProfile(io.BytesIO(profile))
-        if ImageCms.getProfileDescription(profile).startswith('sRGB'): return im
-        return ImageCms.profileToProfile(im, profile, _srgb, outputMode='RGBA' if im.mode=='RGBA' else 'RGB')
-    except (ImageCms.PyCMSError, OSError, ValueError): return im
-
 _turns = {i+2:o for i,o in enumerate([Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
     Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90])}
 
@@ -169,17 +165,32 @@ def _noted_turn(exif):
         table, = struct.unpack_from(f'{order}I', tiff, 4)
         for at in range(table+2, table+2+12*struct.unpack_from(f'{order}H', tiff, table)[0], 12):
             tag,kind = struct.unpack_from(f'{order}HH', tiff, at)
-            if tag==0x0112: return struct.unpack_from(f'{order}{"I" if kind==4 else "H"}', tiff, at+8)[0]
+            if tag==ExifTags.Base.Orientation: return struct.unpack_from(f'{order}{"I" if kind==4 else "H"}', tiff, at+8)[0]
     except struct.error: return None
 
 def _upright(im):
     # Not ImageOps.exif_transpose: it writes all other tags anew, and fails where one of them is odd.
-    try: noted = im.getexif().get(0x0112)
+    try: noted = im.getexif().get(ExifTags.Base.Orientation)
     except Exception: noted = None
     turn = _turns.get(noted or _noted_turn(im.info.get('exif') or b''))
     # Upright pictures, which are most, need no copy: a large one takes as long to copy as to shrink.
     return im if turn is None else im.transpose(turn)
 
+# %% ../nbs/01_images.ipynb #4bbe8933
+_srgb = ImageCms.createProfile('sRGB')
+
+def _in_srgb(im, profile):
+    # A palette, a bit or a pair of grey and alpha has no colours of its own that a profile could be applied to.
+    if im.has_transparency_data: im = im.convert('RGBA')
+    elif im.mode not in ('L', 'RGB', 'CMYK'): im = im.convert('RGB')
+    try:
+        profile = ImageCms.getOpenProfile(io.BytesIO(profile))
+        if ImageCms.getProfileDescription(profile).startswith('sRGB'): return im
+        return ImageCms.profileToProfile(im, profile, _srgb, outputMode='RGBA' if im.mode=='RGBA' else 'RGB')
+    # A profile that is damaged, or that belongs to another kind of picture, counts as none.
+    except (ImageCms.PyCMSError, OSError, ValueError): return im
+
+# %% ../nbs/01_images.ipynb #4f4e9015
 def _in_8_bits(im):
     "16-bit grey, which convert() would cut off at 255 rather than scale, and would forget which grey is clear"
     deep,clear = np.asarray(im),im.info.get('transparency')
@@ -202,21 +213,24 @@ def _on_white(im):
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
 
 # %% ../nbs/01_images.ipynb #31279efc
+_most_reads = 20_000
+_most_reads_of_jpeg = 1500   # Pillow puts its pieces together one by one, so that twice as many take four times as long.
+
 class _Patient(io.BytesIO):
     "Bytes that may be read piece by piece, but not in as many pieces as only a trap has"
     def __init__(self, data):
         super().__init__(data)
-        # Of a JPEG Pillow puts pieces together one by one, so that twice as many take four times as long.
-        self.left = 1500 if data[:2]==b'\xff\xd8' else 20_000
+        self.left = _most_reads_of_jpeg if data[:2]==b'\xff\xd8' else _most_reads
     def read(self, *args):
         self.left -= 1
         if self.left<0: raise OSError('it is in too many pieces')
         return super().read(*args)
 
-_most_pieces,_most_frames = 100_000,10
+# %% ../nbs/01_images.ipynb #f4048fa1
+_most_pieces,_most_frames = 100_000,10   # far more than pictures have, and soon looked through
 
 def _bare_gif(data):
-    "The first frames, and of what lies between them only how each is shown"
+    "The first frames, and of what lies between them only how each is shown: Pillow reads every remark, which can take minutes"
     def palette(flags): return 6<<(flags&7) if flags&0x80 else 0
     at,frames = 13+palette(data[10]),0
     kept = [data[:at]]
@@ -232,7 +246,9 @@ def _bare_gif(data):
         frames += kind==b','
     return b''.join([*kept, b';'])
 
-def _opened(data): return Image.open(_Patient(_bare_gif(data) if data[:4]==b'GIF8' and len(data)>12 else data), formats=_by_pillow)
+def _opened(data):
+    is_gif = data[:4]==b'GIF8' and len(data)>12
+    return Image.open(_Patient(_bare_gif(data) if is_gif else data), formats=_by_pillow)
 
 # %% ../nbs/01_images.ipynb #0f1b6037
 _most_of_a_profile = 2**22   # bytes; those of cameras and screens have some thousand, those of printers up to two million
@@ -255,6 +271,7 @@ def _bare_png(data):
     except zlib.error: profile = b''
     return b''.join([*kept, _png_chunk(b'IDAT', b''.join(pixels)), _png_chunk(b'IEND', b'')]), exif, profile
 
+# %% ../nbs/01_images.ipynb #9ee18308
 def _bare_jpeg(data):
     kept,exif,profile,at = [data[:2]],[],[],2
     for _ in range(_most_pieces):
@@ -269,6 +286,7 @@ def _bare_jpeg(data):
         at = end
     return b''.join([*kept, data[at:]]), b''.join(exif), b''.join(o[2:] for o in sorted(profile))
 
+# %% ../nbs/01_images.ipynb #47b87d43
 def _bare_avif(data):
     "In the table of contents, which comes first, notes get a type that decoders pass over"
     head = re.sub(rb'(infe(?:\x02.{7}|\x03.{9}))(?:Exif|mime)', rb'\1free', data[:2**16], flags=re.DOTALL)
@@ -308,14 +326,14 @@ def _unpack(data, limits, side=None, exif=None, profile=None):
         raise BadImage(f'it has more pixels than the {limits.max_megapixels:g} million that are allowed') from None
     _check_size(*im.size, limits)
     if exif: im.info['exif'] = exif
-    # A JPEG can be unpacked at a half, a quarter or an eighth. Twice the size we are going to need is
-    # what Pillow's own thumbnail() asks for: resampling from there gives the same picture.
+    # Twice the size we are going to need is what Pillow's own thumbnail() asks for: resampling from there gives the same picture.
     if side: im.draft(None, tuple(max(1, 2*side*o//max(im.size)) for o in im.size))
     im.load()
     if im.format=='PNG' and 'transparency' in im.info: _scale_clear_colour(im, data)
     im = _plain(im, profile)
     return _on_white(_first_to_see(data, im, limits) if _is_clear(im) else im)
 
+# %% ../nbs/01_images.ipynb #c3fe3793
 def _decode(data, limits, side=None):
     # A decoder raises whatever it likes on a broken file (OSError, SyntaxError, struct.error, ...), so nothing narrower will do.
     try: return _unpack(data, limits, side)
@@ -348,117 +366,146 @@ class _Box:
         "The first byte of many boxes; three bytes of flags, which are left out, follow"
         return self.take(4)>>24
 
-    def entries(self, n):
-        "As many turns as the next `n` bytes say"
-        if (count := self.take(n))>_most_entries: raise ValueError('a table is too long')
-        return range(count)
+# %% ../nbs/01_images.ipynb #4ac98425
+@patch
+def entries(self:_Box, n):
+    "As many turns as the next `n` bytes say"
+    if (count := self.take(n))>_most_entries: raise ValueError('a table is too long')
+    return range(count)
 
-    def __iter__(self):
-        for _ in range(4*_most_entries):
-            if self.at==self.end: return
-            start = self.at
-            size,kind = self.take(4),self.kind_of()
-            if size==1: size = self.take(8)
-            end = start+size if size else self.end
-            if not self.at<=end<=self.end: raise ValueError('a box reaches too far')
-            yield _Box(self.data, kind, self.at, end)
-            self.at = end
-        raise ValueError('there are too many boxes')
+@patch
+def __iter__(self:_Box):
+    for _ in range(4*_most_entries):
+        if self.at==self.end: return
+        start = self.at
+        size,kind = self.take(4),self.kind_of()
+        if size==1: size = self.take(8)
+        end = start+size if size else self.end
+        if not self.at<=end<=self.end: raise ValueError('a box reaches too far')
+        yield _Box(self.data, kind, self.at, end)
+        self.at = end
+    raise ValueError('there are too many boxes')
 
+# %% ../nbs/01_images.ipynb #929fa2c0
+def _meta(data):
+    found = []
+    # Some cameras add something at the end that is no box.
+    try: found += (o for o in _Box(data, b'', 0, len(data)) if o.kind==b'meta')
+    except ValueError: pass
+    box, = found
+    box.version()
+    return box
+
+def _primary(box): return box.take(4 if box.version() else 2)
+
+def _items(box):
+    "Number and kind of each item"
+    box.entries(4 if box.version() else 2)
+    for o in box:
+        item = o.take(4 if o.version()==3 else 2)
+        o.take(2)   # how it is protected, which no photo is
+        yield item, o.kind_of()
+
+def _links(box):
+    "Kind, from which item, and to which"
+    n = 4 if box.version() else 2
+    for o in box: yield o.kind, o.take(n), [o.take(n) for _ in o.entries(2)]
+
+# %% ../nbs/01_images.ipynb #7779c1ec
+def _owners(box):
+    "Item, and the number of a property that it has"
+    head = box.take(4)   # version and flags
+    for _ in box.entries(4):
+        item = box.take(4 if head>>24 else 2)
+        for _ in range(box.take(1)): yield item, box.take(2)&0x7fff if head&1 else box.take(1)&0x7f
+
+def _places(box):
+    "Item, length and end of each stretch of bytes; the end is 0 where they lie in the table itself"
+    version,sizes = box.version(),box.take(2)
+    offset,length,base,index = (sizes>>o&15 for o in (12, 8, 4, 0))
+    for _ in box.entries(4 if version==2 else 2):
+        item = box.take(4 if version==2 else 2)
+        within = box.take(2) if version else 0
+        box.take(2)   # another file, of which there is none
+        start = box.take(base)
+        for _ in box.entries(2):
+            if version: box.take(index)
+            at,size = box.take(offset),box.take(length)
+            yield item, size, 0 if within else start+at+size
+
+# %% ../nbs/01_images.ipynb #8f182b23
 class _Contents:
     "The table of contents of a HEIF, as far as it says how much there is to unpack"
     def __init__(self, data):
         self.kinds,self.links,self.properties,self.has,self.places = {},[],[],defaultdict(list),defaultdict(list)
         self.whole = len(data)
-        read = dict(pitm=self._primary, iinf=self._items, iref=self._links, iprp=self._properties, iloc=self._places)
-        for box in self._meta(data):
-            if f := read.get(box.kind.decode('latin-1')): f(box)
+        for box in _meta(data):
+            if box.kind==b'pitm': self.primary = _primary(box)
+            if box.kind==b'iinf': self._name(_items(box))
+            if box.kind==b'iref': self.links += _links(box)
+            if box.kind==b'iprp': self._describe(box)
+            if box.kind==b'iloc':
+                for item,size,end in _places(box): self.places[item].append((size, end))
 
-    def _meta(self, data):
-        found = []
-        # Some cameras add something at the end that is no box.
-        try: found += (o for o in _Box(data, b'', 0, len(data)) if o.kind==b'meta')
-        except ValueError: pass
-        box, = found
-        box.version()
-        return box
-
-    def _primary(self, box): self.primary = box.take(4 if box.version() else 2)
-
-    def _items(self, box):
-        box.entries(4 if box.version() else 2)
-        for o in box:
-            item = o.take(4 if o.version()==3 else 2)
-            o.take(2)
+    def _name(self, items):
+        for item,kind in items:
             if item in self.kinds: raise ValueError('two items have the same number')
-            self.kinds[item] = o.kind_of()
+            self.kinds[item] = kind
 
-    def _links(self, box):
-        n = 4 if box.version() else 2
-        for o in box: self.links.append((o.kind, o.take(n), [o.take(n) for _ in o.entries(2)]))
+    def _describe(self, boxes):
+        for box in boxes:
+            if box.kind==b'ipco': self.properties += box
+            if box.kind==b'ipma':
+                for item,i in _owners(box): self.has[item].append(i)
 
-    def _properties(self, box):
-        for o in box:
-            if o.kind==b'ipco': self.properties += o
-            if o.kind==b'ipma': self._owners(o)
+# %% ../nbs/01_images.ipynb #6b64a346
+@patch
+def used(self:_Contents):
+    "How many bytes all items have together"
+    return sum(size for places in self.places.values() for size,_ in places)
 
-    def _owners(self, box):
-        head = box.take(4)   # version and flags
-        for _ in box.entries(4):
-            item = box.take(4 if head>>24 else 2)
-            for _ in range(box.take(1)): self.has[item].append(box.take(2)&0x7fff if head&1 else box.take(1)&0x7f)
+@patch
+def _owned(self:_Contents, item, kind):
+    "The properties of a kind that an item has"
+    for i in self.has[item]:
+        o = self.properties[i-1]
+        if o.kind==kind: yield _Box(o.data, kind, o.at+4, o.end)   # without version and flags
 
-    def _places(self, box):
-        version,sizes = box.version(),box.take(2)
-        offset,length,base,index = (sizes>>o&15 for o in (12, 8, 4, 0))
-        for _ in box.entries(4 if version==2 else 2):
-            item = box.take(4 if version==2 else 2)
-            within = box.take(2) if version else 0   # a box of its own, which lies in the table of contents
-            box.take(2)   # another file, of which there is none
-            start = box.take(base)
-            for _ in box.entries(2):
-                if version: box.take(index)
-                at,size = box.take(offset),box.take(length)
-                self.places[item].append((size, 0 if within else start+at+size))
+@patch
+def size(self:_Contents, item):
+    "Width and height"
+    box = next(self._owned(item, b'ispe'))
+    return box.take(4), box.take(4)
 
-    def used(self):
-        "How many bytes all items have together"
-        return sum(size for places in self.places.values() for size,_ in places)
+# %% ../nbs/01_images.ipynb #2c9503e6
+@patch
+def _parts(self:_Contents, item):
+    "What is unpacked for an item: itself, or its tiles"
+    tiles = [o for kind,start,ends in self.links if kind==b'dimg' and start==item for o in ends]
+    parts = tiles if self.kinds.get(item)==b'grid' else [item]
+    if all(self.kinds.get(o)==b'hvc1' for o in parts): return parts
+    raise BadImage('it is a HEIF of a kind that is not accepted; save it as JPEG or PNG')
 
-    def _owned(self, item, kind):
-        "The properties of a kind that an item has"
-        for i in self.has[item]:
-            o = self.properties[i-1]
-            if o.kind==kind: yield _Box(o.data, kind, o.at+4, o.end)   # without version and flags
+@patch
+def pixels(self:_Contents):
+    "How many pixels are unpacked for the picture and for what says where it is clear"
+    shown = {self.primary, *self._parts(self.primary)}
+    clear = [start for kind,start,ends in self.links if kind==b'auxl' and shown & set(ends)
+        and any(re.search(rb':alpha|auxid:1', o.data[o.at:o.end]) for o in self._owned(start, b'auxC'))]
+    parts = [part for item in (self.primary, *clear) for part in self._parts(item)]
+    # The decoder would leave tiles that are missing grey.
+    if any(end>self.whole for part in parts for _,end in self.places[part]): raise ValueError('a part is cut off')
+    return sum(math.prod(self.size(part)) for part in parts)
 
-    def size(self, item):
-        "Width and height"
-        box = next(self._owned(item, b'ispe'))
-        return box.take(4), box.take(4)
-
-    def _parts(self, item):
-        "What is unpacked for an item: itself, or its tiles"
-        tiles = [o for kind,start,ends in self.links if kind==b'dimg' and start==item for o in ends]
-        parts = tiles if self.kinds.get(item)==b'grid' else [item]
-        if all(self.kinds.get(o)==b'hvc1' for o in parts): return parts
-        raise BadImage('it is a HEIF of a kind that is not accepted; save it as JPEG or PNG')
-
-    def pixels(self):
-        "How many pixels are unpacked for the picture and for what says where it is clear"
-        shown = {self.primary, *self._parts(self.primary)}
-        clear = [start for kind,start,ends in self.links if kind==b'auxl' and shown & set(ends)
-            and any(re.search(rb':alpha|auxid:1', o.data[o.at:o.end]) for o in self._owned(start, b'auxC'))]
-        parts = [part for item in (self.primary, *clear) for part in self._parts(item)]
-        # The decoder would leave tiles that are missing grey.
-        if any(end>self.whole for part in parts for _,end in self.places[part]): raise ValueError('a part is cut off')
-        return sum(math.prod(self.size(part)) for part in parts)
+# %% ../nbs/01_images.ipynb #c8c38be4
+_beyond_the_edges = 1.3,2**20   # Tiles may reach a little further than the photo: a share, and pixels for small ones.
 
 def _check_heif(data, limits):
     contents = _Contents(data)
     _check_size(*contents.size(contents.primary), limits)
     if contents.used()>len(data): raise ValueError('the same bytes are used twice')
-    # Tiles may reach a little beyond the edges.
-    if contents.pixels()>1.3*limits.max_megapixels*1e6+2**20:
+    times,more = _beyond_the_edges
+    if contents.pixels()>times*limits.max_megapixels*1e6+more:
         raise BadImage(f'its parts have {contents.pixels():,} pixels; {limits.max_megapixels:g} million are allowed')
 
 # %% ../nbs/01_images.ipynb #adf61fa8
@@ -483,6 +530,7 @@ def _curve(transfer, n=1024):
     p = v**(32/2523)
     return (10_000/203*(np.maximum(p-107/128, 0)/(2413/128-2392/128*p))**(8192/1305)).clip(0, 1)
 
+# %% ../nbs/01_images.ipynb #f6d85ef8
 def _tag(kind, data): return kind+bytes(4)+data+bytes(-len(data)%4)
 
 @cache
@@ -503,7 +551,7 @@ def _nclx_profile(primaries, transfer):
 
 # %% ../nbs/01_images.ipynb #18fb8c03
 def _decode_heif(data, limits):
-    from pillow_heif import open_heif
+    from pillow_heif import open_heif   # some 27 MB of libraries, loaded when the first such photo comes
     try:
         _check_heif(data, limits)
         heif = open_heif(data)
@@ -539,6 +587,7 @@ def _of_pillow(im, limits):
     try: return _on_white(_plain(im.copy()))
     except Exception: raise BadImage('the file is damaged or cut off') from None
 
+# %% ../nbs/01_images.ipynb #34c849b0
 def _open(src, limits, side=None):
     if isinstance(src, np.ndarray): src = _of_array(src, limits)
     if isinstance(src, Image.Image): return _of_pillow(src, limits)
@@ -551,9 +600,11 @@ def open_image(
     square:int|None=None      # Side of the square that it is going to be fitted to, in pixels; None unpacks a large JPEG in full
 )->Image.Image:               # Upright RGB picture in sRGB, fully decoded
     "Open a picture from anywhere; raises `BadImage` and nothing else where it cannot be used"
-    # _open unpacks at no less than twice the side that it is given, so at three times the square
+    # _open unpacks at no less than twice the side that it is given, so at three times the square. A network notices more than an eye:
+    # from twice the square it gives clearly different probabilities for photos that it is not sure of, from three times hardly so.
     return _open(src, limits or load_settings().limits, square and 3*square//2)
 
+# %% ../nbs/01_images.ipynb #4eac1fa2
 def picture_header(
     src,                      # Path, bytes or open file
     limits:Limits|None=None   # What is allowed; None takes the [limits] of settings.ini
@@ -591,50 +642,60 @@ def fit_square(
     "Shrink or enlarge a picture to fit a square, with white where it does not reach"
     left,top,right,bottom = box = box or (0, 0, *im.size)
     size = [max(1, round(side*o/max(right-left, bottom-top))) for o in (right-left, bottom-top)]
+    # Large pictures are first averaged over whole blocks of pixels, down to no less than three times the size.
     return ImageOps.pad(im.resize(size, Image.Resampling.BICUBIC, box, reducing_gap=3), (side, side), color='white')
 
 # %% ../nbs/01_images.ipynb #5b1c0a02
-def _edge(pixels): return np.concatenate([pixels[0], pixels[-1], pixels[:,0], pixels[:,-1]])
+_edge_tolerance = 20   # of 255: paper that is lit unevenly and saved as a JPEG mostly stays within it
+_edge_share = .9       # of the edge has to be plain; a toe may reach it
 
 def background_colour(
     im:Image.Image # RGB picture
 )->tuple|None:     # Red, green and blue in 0 to 255
     "The colour of a plain background; None unless nine tenths of the edge are of about one colour"
-    edge = _edge(np.asarray(im)).astype(int)
+    a = np.asarray(im).astype(int)
+    edge = np.concatenate([a[0], a[-1], a[:,0], a[:,-1]])
     colour = np.median(edge, axis=0).astype(int)
-    return tuple(colour.tolist()) if (np.abs(edge-colour).max(1)<=20).mean()>=0.9 else None
+    return tuple(colour.tolist()) if (np.abs(edge-colour).max(1)<=_edge_tolerance).mean()>=_edge_share else None
+
+# %% ../nbs/01_images.ipynb #b399d88c
+_specks = .01   # of a row or column may stand out where there is only background
+
+def busy_rows(
+    pixels:np.ndarray, # (rows, columns, 3) uint8 or int16
+    colour:Sequence,   # Red, green and blue of what counts as plain
+    tolerance:int,     # How far a plain pixel may be from that, in any of the three
+    share:float        # How much of a row may be further away: specks are no shoe
+)->np.ndarray:         # (rows,) bool
+    "Which rows have something in them besides one colour? Swap the first two axes to ask for columns"
+    # Colours come first, because numpy is slow at a last axis of three.
+    a = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.int16)
+    return (np.abs(a-np.asarray(colour, np.int16)[:,None,None]).max(0)>tolerance).mean(1)>share
+
+# %% ../nbs/01_images.ipynb #3f19213c
+_looked_at = 200   # pixels at most on the longer side: enough to see where a shoe is
+_room = .2         # of the longer side of what was found, on every side
 
 def subject_box(
     im:Image.Image # RGB picture
 )->tuple:          # Left, top, right and bottom in pixels
-    "A box around what stands out from a plain background, with a fifth of its longer side around it; the whole picture where the background is not plain"
-    scale = math.ceil(max(im.size)/200)
+    "A box around what stands out from a plain background, with a fifth of its longer side around it; else the whole picture"
+    scale = math.ceil(max(im.size)/_looked_at)
     small = im.reduce(scale)
     colour = background_colour(small)
     if not colour: return 0,0,*im.size
-    difference = ImageChops.difference(small, Image.new('RGB', small.size, colour))
-    stands_out = np.asarray(reduce(ImageChops.lighter, difference.split()))>20
-    # A line of pixels with a speck in it is still background.
-    across,down = (np.flatnonzero(stands_out.mean(o)>0.01) for o in (0,1))
+    a = np.asarray(small)
+    across,down = (np.flatnonzero(busy_rows(o, colour, _edge_tolerance, _specks)) for o in (a.swapaxes(0, 1), a))
     if not len(across) or not len(down): return 0,0,*im.size
     around = np.array([across[0], down[0], across[-1]+1, down[-1]+1])*scale
-    room = 0.2*max(around[2:]-around[:2])
+    room = _room*max(around[2:]-around[:2])
     left,top,right,bottom = (around+[-room, -room, room, room]).round().astype(int).tolist()
     return max(0, left),max(0, top),min(im.width, right),min(im.height, bottom)
-
-# %% ../nbs/01_images.ipynb #7318e391
-def open_square(
-    src,                      # Whatever `open_image` takes
-    side:int,                 # Pixels
-    limits:Limits|None=None   # What is allowed; None takes the [limits] of settings.ini
-)->Image.Image:               # Upright RGB picture in sRGB, `side` × `side` pixels
-    "Open a picture at no more detail than needed and fit it, without plain margins, to a square; raises `BadImage`"
-    im = open_image(src, limits, side)
-    return fit_square(im, side, subject_box(im))
 
 # %% ../nbs/01_images.ipynb #0e38de9f
 def safe_name(
     text:str # Any name
 )->str:      # A name without folders, safe on Windows, macOS and Linux
     "Make a file name that means the same everywhere and climbs out of nowhere"
-    return sanitize_filename(printable(text).replace('\\', '/').split('/')[-1], platform='universal', replacement_text='_', max_len=120).strip('. ') or 'unnamed'
+    last = printable(text).replace('\\', '/').split('/')[-1]
+    return sanitize_filename(last, platform='universal', replacement_text='_', max_len=120).strip('. ') or 'unnamed'

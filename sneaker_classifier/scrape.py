@@ -24,9 +24,8 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from time import sleep
 
-import anyio
-import httpcore
-import httpx
+# %% ../nbs/04_scrape.ipynb #f87e7ddf
+import anyio, httpcore, httpx
 import pandas as pd
 from anyio.from_thread import start_blocking_portal
 from anyio.to_thread import run_sync
@@ -41,7 +40,44 @@ from .files import SneakerError, one_at_a_time, sha256_of, usable_cores, write_w
 from .images import BadImage, looks_like_picture, open_image, picture_header
 from .settings import Limits, Scrape, Settings, is_label, load_settings, nearest
 
-# %% ../nbs/04_scrape.ipynb #02991d4d
+# %% ../nbs/04_scrape.ipynb #6d3d1e1f
+_engines = 'duckduckgo', 'bing'
+_pauses = 2, 6, 18   # seconds before an empty page is asked for again
+
+def _patiently(ask, pauses, say):
+    "What `ask` gives, asked again after longer and longer pauses while that is nothing"
+    for attempt,pause in enumerate(pauses, 2):
+        if found := ask(): return found
+        pause *= random.uniform(0.5, 1.5)   # so that programs which were refused together do not come back together
+        say(f'waiting {pause:.0f} s before try {attempt} of {len(pauses)+1}')
+        sleep(pause)
+    return ask()
+
+# %% ../nbs/04_scrape.ipynb #40657682
+class _Search:
+    "Asks the engines, and remembers which of them are tired of us"
+    def __init__(self, license, region, ddgs): self.license,self.region,self.ddgs,self.tired = license,region,ddgs,set()
+
+    def page(self, query, engine, number):
+        try: return self.ddgs.images(query, backend=engine, page=number, region=self.region, safesearch='on', max_results=None,
+            license_image=self.license)
+        # ddgs reads pages that change without notice, and lets through whatever goes wrong with them.
+        except Exception: return []
+
+@patch
+def pages(self:_Search, query, engine, bar):
+    "Pages of one engine, until it gives nothing, however often it is asked"
+    for number in count(1):
+        def say(text): bar.set_postfix_str(f'{engine} gives nothing for page {number}; {text}')
+        found = _patiently(partial(self.page, query, engine, number), () if engine in self.tired else _pauses, say)
+        if not found:
+            if number==1: self.tired.add(engine)
+            return
+        self.tired.discard(engine)
+        bar.set_postfix_str('')
+        yield found
+
+# %% ../nbs/04_scrape.ipynb #64099995
 @dataclass(frozen=True)
 class ImageResult:
     "A picture that a search has found"
@@ -50,40 +86,21 @@ class ImageResult:
     title:str=''  # What the web page calls it
     page:str=''   # Address of the web page that shows it
 
-_licenses = dict(any=None, share='Share', modify='Modify', public='Public')
-_engines = 'duckduckgo', 'bing'
-_pauses = 2, 6, 18   # seconds before an empty page is asked for again
-
-def _pages(query, engine, license, region, ddgs, bar, tired):
-    "Pages of results of one engine, until it gives nothing, however often it is asked"
-    for page in count(1):
-        pauses = () if engine in tired else _pauses
-        for attempt,pause in enumerate((*pauses, None), 2):
-            try: found = ddgs.images(query, backend=engine, page=page, region=region, safesearch='on', max_results=None, license_image=license)
-            # ddgs reads pages that change without notice, and lets through whatever goes wrong with them.
-            except Exception: found = []
-            if found: break
-            if pause is None:
-                if page==1: tired.add(engine)
-                return
-            pause *= random.uniform(0.5, 1.5)
-            bar.set_postfix_str(f'{engine} gives nothing for page {page}; waiting {pause:.0f} s before try {attempt} of {len(_pauses)+1}')
-            sleep(pause)
-        tired.discard(engine)
-        bar.set_postfix_str('')
-        yield found
-
-def _results(query, license, region, ddgs, bar, tired):
+@patch
+def results(self:_Search, query, bar):
     "Distinct results of all engines, one after the other"
     seen = set()
-    for engine in _engines if license is None else _engines[:1]:
-        for found in _pages(query, engine, license, region, ddgs, bar, tired):
+    # Only DuckDuckGo can be asked for pictures with a licence.
+    for engine in _engines if self.license is None else _engines[:1]:
+        for found in self.pages(query, engine, bar):
             new = {o['image']:o for o in found if o.get('image') and o['image'] not in seen}
             if not new: break   # an engine that has no more repeats itself
             seen |= set(new)
             for url,o in new.items(): yield ImageResult(url, query, o.get('title') or '', o.get('url') or '')
 
 # %% ../nbs/04_scrape.ipynb #c9dfaa10
+_licenses = dict(any=None, share='Share', modify='Modify', public='Public')
+
 def search_images(
     query:str|tuple,         # What to look for; several searches share the work
     n:int=200,               # Distinct results to look for
@@ -91,15 +108,15 @@ def search_images(
     region:str='us-en',      # A region of DuckDuckGo
     ddgs:DDGS|None=None      # The searching library, such as `DDGS(proxy=...)`; None makes one
 )->list[ImageResult]:        # At most `n`, fewer where the engines have or give no more
-    "Search the web for pictures, safe search on; a search that fails leaves the others as they are"
+    "Search the web for pictures, safe search on; a search that fails leaves the others as they are; raises `SneakerError`"
     license = license or 'any'
     if license not in _licenses: raise SneakerError(f'There is no licence filter {license!r}. {nearest(license, list(_licenses))}')
-    queries,ddgs = (query,) if isinstance(query, str) else query,ddgs or DDGS(timeout=10)
-    found,tired = {},set()   # an engine that has just worn out our patience is asked once, without waiting, for the other queries
+    queries,found = (query,) if isinstance(query, str) else query,{}
+    search = _Search(_licenses[license], region, ddgs or DDGS(timeout=10))
     for i,q in enumerate(queries):
         enough = len(found)+math.ceil((n-len(found))/(len(queries)-i))
         with tqdm(total=enough-len(found), desc=f'Searching {q}', unit='result', leave=False) as bar:
-            for result in _results(q, _licenses[license], region, ddgs, bar, tired):
+            for result in search.results(q, bar):
                 if result.url not in found: bar.update()
                 found.setdefault(result.url, result)
                 if len(found)>=enough: break
@@ -148,7 +165,7 @@ def is_public(
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and (ip.version==4 or ip in _global_unicast) \
         and not any(ip in o for o in _set_aside)
 
-# %% ../nbs/04_scrape.ipynb #6875bb3d
+# %% ../nbs/04_scrape.ipynb #61875197
 class PublicNetwork(httpcore.AsyncNetworkBackend):
     "Makes connections to public addresses and to no others"
     def __init__(self,
@@ -156,26 +173,31 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
     ):
         self.allow,self.tcp = [ipaddress.ip_network(o) for o in allow_networks],httpcore.AnyIOBackend()
 
-    async def _lookup(self, host, port):
-        # A lookup cannot be interrupted, so one that hangs is left to its thread.
-        try: found = await run_sync(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), abandon_on_cancel=True)
-        except (OSError, UnicodeError): raise httpcore.ConnectError('no address') from None
-        addresses = list(dict.fromkeys(o[4][0] for o in found))
-        for o in addresses:
-            if not is_public(o) and not any(ipaddress.ip_address(o) in net for net in self.allow): raise Refused(f'it leads to {o}, which is not a public address')
-        return addresses
-
-    async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
-        try:
-            with anyio.fail_after(timeout): addresses = await self._lookup(host, port)
-        except TimeoutError: raise httpcore.ConnectTimeout from None
-        for o in addresses:
-            try: return await self.tcp.connect_tcp(o, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as e: error = e
-        raise error
-
-    async def connect_unix_socket(self, path, timeout=None, socket_options=None): raise Refused('it leads to a socket of this machine')
     async def sleep(self, seconds): await anyio.sleep(seconds)
+    async def connect_unix_socket(self, path, timeout=None, socket_options=None): raise Refused('it leads to a socket of this machine')
+
+@patch
+async def _lookup(self:PublicNetwork, host, port):
+    # A lookup cannot be interrupted, so one that hangs is left to its thread.
+    try: found = await run_sync(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), abandon_on_cancel=True)
+    except (OSError, UnicodeError): raise httpcore.ConnectError('no address') from None
+    addresses = list(dict.fromkeys(o[4][0] for o in found))
+    for o in addresses:
+        if not is_public(o) and not any(ipaddress.ip_address(o) in net for net in self.allow):
+            raise Refused(f'it leads to {o}, which is not a public address')
+    return addresses
+
+# %% ../nbs/04_scrape.ipynb #3a25a1dc
+@patch
+async def connect_tcp(self:PublicNetwork, host, port, timeout=None, local_address=None, socket_options=None):
+    "Connect to the first address that answers; raises `Refused` and the errors of httpcore"
+    try:
+        with anyio.fail_after(timeout): addresses = await self._lookup(host, port)
+    except TimeoutError: raise httpcore.ConnectTimeout from None
+    for o in addresses:
+        try: return await self.tcp.connect_tcp(o, port, timeout, local_address, socket_options)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as e: error = e
+    raise error
 
 # %% ../nbs/04_scrape.ipynb #160a16a4
 class _Body(httpx.AsyncByteStream):
@@ -195,23 +217,28 @@ class PublicTransport(httpx.AsyncBaseTransport):
         self.new_pool = partial(httpcore.AsyncConnectionPool, ssl_context=httpx.create_ssl_context(trust_env=False), keepalive_expiry=5,
             network_backend=PublicNetwork(allow_networks))
 
-    async def handle_async_request(self, request):
-        url = request.url
-        pool = self.pools[url.host] = self.pools.pop(url.host, None) or self.new_pool()
-        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        answer = await pool.handle_async_request(httpcore.Request(request.method, target,
-            headers=request.headers.raw, content=request.stream, extensions=request.extensions))
-        if len(self.pools)>self.most_hosts: await self._forget()
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions)
-
-    async def _forget(self):
-        idle = [host for host,pool in self.pools.items() if all(o.is_idle() for o in pool.connections)]
-        for host in idle[:len(self.pools)-self.most_hosts]: await self.pools.pop(host).aclose()
-
     async def aclose(self):
         for pool in self.pools.values(): await pool.aclose()
 
-# %% ../nbs/04_scrape.ipynb #e88c4c8a
+# %% ../nbs/04_scrape.ipynb #a332a0a4
+@patch
+async def handle_async_request(self:PublicTransport, request):
+    "Send a request of httpx through httpcore; raises `Refused`"
+    url = request.url
+    pool = self.pools[url.host] = self.pools.pop(url.host, None) or self.new_pool()
+    target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+    answer = await pool.handle_async_request(httpcore.Request(request.method, target,
+        headers=request.headers.raw, content=request.stream, extensions=request.extensions))
+    if len(self.pools)>self.most_hosts: await self._forget()
+    return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions)
+
+@patch
+async def _forget(self:PublicTransport):
+    "Close the pools that have been idle longest"
+    idle = [host for host,pool in self.pools.items() if all(o.is_idle() for o in pool.connections)]
+    for host in idle[:len(self.pools)-self.most_hosts]: await self.pools.pop(host).aclose()
+
+# %% ../nbs/04_scrape.ipynb #697b7158
 class Failed(SneakerError):
     "Something that may work another time"
     def __init__(self,
@@ -228,6 +255,7 @@ def _retry_after(response):
     try: return max(0, (parsedate_to_datetime(text)-datetime.now(timezone.utc)).total_seconds())
     except (TypeError, ValueError): return 0
 
+# %% ../nbs/04_scrape.ipynb #b972207a
 # Those of the registry of HTTP content codings. Some servers write other words there, such as none or utf-8, and mean nothing by them.
 _packings = set('aes128gcm br compress dcb dcz deflate exi gzip pack200-gzip x-compress x-gzip zstd'.split())
 
@@ -236,6 +264,7 @@ def _is_packed(response):
     return not _packings.isdisjoint(o.strip() for o in words)
 
 def _check_answer(response, limit):
+    "Judge an answer by its first lines; raises `Refused` or `Failed`"
     code = response.status_code
     said = f'the server answers {code} {httpx.codes.get_reason_phrase(code)}'.strip()
     if code in (408, 425, 429) or code>=500: raise Failed(said, wait=_retry_after(response))
@@ -244,18 +273,22 @@ def _check_answer(response, limit):
     length = response.headers.get('content-length', '')
     if length.isdecimal() and int(length)>limit: raise Refused(f'the file is larger than {limit/1e6:g} MB')
 
+# %% ../nbs/04_scrape.ipynb #c8ef57ef
+_head = 16            # bytes that show what kind of file this is
+_in_memory = 2**20    # bytes; what is larger waits on disk
+
 async def _receive(response, limit):
     "The body of an answer as a file at its start; in memory while it is small, else on disk under no name"
-    body,size,known = SpooledTemporaryFile(max_size=2**20),0,False
+    body,size,known = SpooledTemporaryFile(max_size=_in_memory),0,False
     try:
         async for chunk in response.aiter_raw():
             size += len(chunk)
             if size>limit: raise Refused(f'the file is larger than {limit/1e6:g} MB')
             with writing('A temporary file'):
                 body.write(chunk)
-                if not known and size>=16:
+                if not known and size>=_head:
                     body.seek(0)
-                    if not looks_like_picture(body.read(16)): break
+                    if not looks_like_picture(body.read(_head)): break
                     body.seek(0, os.SEEK_END)
                     known = True
         with writing('A temporary file'): body.seek(0)
@@ -265,9 +298,6 @@ async def _receive(response, limit):
     return body
 
 # %% ../nbs/04_scrape.ipynb #ba508e6d
-_backoff = 0.5, 1, 2   # seconds before a busy server is asked again
-_longest_wait = 60
-
 def user_agent()->str: # Such as 'sneaker-classifier/0.1.0 (+https://...)'
     "Name, version and repository of this project, so that whoever runs a server can see who asks"
     about = metadata('sneaker-classifier')
@@ -292,10 +322,11 @@ class Downloader:
     async def __aenter__(self): return self
     async def __aexit__(self, *args): await self.client.aclose()
 
-# %% ../nbs/04_scrape.ipynb #2f67833b
+# %% ../nbs/04_scrape.ipynb #fcbc312e
 @patch
 async def _ask(self:Downloader, url, seconds, take):
     "One request: the address it redirects to, or else what `take` makes of the body"
+    # The host comes first: who waits for a slow one should not hold a place that others could use.
     async with self.hosts[url.host], self.places:
         with anyio.fail_after(seconds):
             async with self.client.stream('GET', url) as response:
@@ -304,16 +335,11 @@ async def _ask(self:Downloader, url, seconds, take):
                 body = await _receive(response, self.max_bytes)
         return None, await take(body)
 
-@patch
-async def _follow(self:Downloader, url, take):
-    "Follow at most five redirects; every way in which a download goes wrong becomes `Refused` or `Failed`"
-    s,left = self.scrape,self.scrape.file_timeout
-    try:
-        for _ in range(6):
-            start = anyio.current_time()
-            url,taken = await self._ask(check_url(url, s.ports), left, take)
-            if not url: return taken
-            left -= anyio.current_time()-start
+# %% ../nbs/04_scrape.ipynb #5cbd835a
+@contextmanager
+def _in_words(s):
+    "Within it, every way in which a download goes wrong becomes `Refused` or `Failed`"
+    try: yield
     except httpcore.ConnectTimeout: raise Failed(f'the host could not be reached within {s.connect_timeout:g} s') from None
     except httpcore.TimeoutException: raise Failed(f'the server sent nothing for {s.read_timeout:g} s') from None
     except TimeoutError: raise Failed(f'the file took longer than {s.file_timeout:g} s') from None
@@ -322,7 +348,25 @@ async def _follow(self:Downloader, url, take):
     except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError): raise Failed('the connection broke off', wait=0) from None
     except (httpx.RemoteProtocolError, httpx.InvalidURL, UnicodeError):
         raise Refused('it redirects to what is not a proper web address') from None
-    raise Refused('there are more than 5 redirects')
+
+# %% ../nbs/04_scrape.ipynb #86825ccf
+_most_redirects = 5
+
+@patch
+async def _follow(self:Downloader, url, take):
+    "Follow a few redirects, each through the same checks as the first address; raises `Refused` or `Failed`"
+    left = self.scrape.file_timeout
+    with _in_words(self.scrape):
+        for _ in range(_most_redirects+1):
+            start = anyio.current_time()
+            url,taken = await self._ask(check_url(url, self.scrape.ports), left, take)
+            if not url: return taken
+            left -= anyio.current_time()-start
+    raise Refused(f'there are more than {_most_redirects} redirects')
+
+# %% ../nbs/04_scrape.ipynb #d9b90ecb
+_backoff = 0.5, 1, 2   # seconds before a busy server is asked again
+_longest_wait = 60     # seconds; who wants more is left for another day
 
 @patch
 async def fetch(self:Downloader,
@@ -345,9 +389,7 @@ def _judge(body, limits):
     open_image(data, limits)
     return data, sha256_of(data), _extensions[picture_header(data, limits)[0]]
 
-# %% ../nbs/04_scrape.ipynb #ef2c4a55
-_again_after,_most_failures = timedelta(days=1),3
-
+# %% ../nbs/04_scrape.ipynb #feead2de
 def _mend(path):
     "Take off the end of a line that was never finished"
     if not path.is_file(): return
@@ -355,6 +397,9 @@ def _mend(path):
         data = f.read()
         whole = data.rfind(b'\n')+1
         if whole<len(data): f.truncate(whole)
+
+# %% ../nbs/04_scrape.ipynb #ef2c4a55
+_again_after,_most_failures = timedelta(days=1),3
 
 class Diary:
     "downloads.jsonl: one line for every attempt"
@@ -367,32 +412,37 @@ class Diary:
             try: self._remember(**json.loads(line))
             except (ValueError, TypeError): tqdm.write(f'{path}: a line that cannot be read is left out: {line[:60]!r}')
 
+    def close(self):
+        "Make sure that all lines have reached the disk"
+        os.fsync(self.file.fileno())
+        self.file.close()
+
     def _remember(self, url, status, when, sha256=None, file=None, **rest):
         if status=='failed': self.failures[url].append(datetime.fromisoformat(when))
         else: self.settled.add(url)
         if status=='new': self.files[sha256] = file
 
-    def add(self,
-        url:str, status:str, # What was asked for, and what became of it
-        **rest               # The other columns of the line
-    ):
-        "Write a line"
-        entry = dict(url=url, status=status, **rest, when=datetime.now(timezone.utc).isoformat(timespec='seconds'))
-        line = json.dumps(entry).encode()+b'\n'
-        written = self.file.write(line)
-        if written<len(line):
-            self.file.truncate(self.file.tell()-written)
-            raise OSError(errno.ENOSPC, 'there is no room for another line', str(self.path))
-        self._remember(**entry)
+# %% ../nbs/04_scrape.ipynb #734be9d2
+@patch
+def add(self:Diary,
+    url:str, status:str, # What was asked for, and what became of it
+    **rest               # The other columns of the line
+):
+    "Write a line; raises `OSError` where there is no room for all of it"
+    entry = dict(url=url, status=status, **rest, when=datetime.now(timezone.utc).isoformat(timespec='seconds'))
+    line = json.dumps(entry).encode()+b'\n'
+    written = self.file.write(line)
+    if written<len(line):
+        self.file.truncate(self.file.tell()-written)
+        raise OSError(errno.ENOSPC, 'there is no room for another line', str(self.path))
+    self._remember(**entry)
 
-    def is_due(self, url:str)->bool:
-        "Should `url` be asked for, now?"
-        failures = self.failures.get(url, ())
-        return url not in self.settled and len(failures)<_most_failures and not any(datetime.now(timezone.utc)-o<_again_after for o in failures)
-
-    def close(self):
-        os.fsync(self.file.fileno())
-        self.file.close()
+@patch
+def is_due(self:Diary, url:str)->bool:
+    "Should `url` be asked for, now?"
+    failures = self.failures.get(url, ())
+    recent = any(datetime.now(timezone.utc)-o<_again_after for o in failures)
+    return url not in self.settled and len(failures)<_most_failures and not recent
 
 # %% ../nbs/04_scrape.ipynb #f05764dd
 @dataclass
@@ -410,57 +460,68 @@ class DownloadReport:
     def __str__(self): return f'{self.label}: {self.found} found, {self.known} known already, {self.new} new, {self.doubled} doubled, ' \
         f'{self.refused.total()} refused, {self.failed.total()} failed'
 
-# %% ../nbs/04_scrape.ipynb #f16b9ccb
+# %% ../nbs/04_scrape.ipynb #9302592c
+_writers = 8           # files written at a time
+_waiting_for_each = 16 # results under way for each download, so that memory stays the same however many there are
+
 class _Run:
     "One call of `download_images`: what its tasks share"
     def __init__(self, downloader, diary, report, bar):
         self.downloader,self.diary,self.report,self.bar = downloader,diary,report,bar
-        self.decoders,self.writers,self.under_way = anyio.CapacityLimiter(usable_cores()),anyio.CapacityLimiter(8),anyio.Semaphore(16*downloader.scrape.workers)
+        self.decoders,self.writers = anyio.CapacityLimiter(usable_cores()),anyio.CapacityLimiter(_writers)
+        self.under_way = anyio.Semaphore(_waiting_for_each*downloader.scrape.workers)
         self.same = defaultdict(anyio.Lock)   # by sha256
 
-    async def _keep(self, result, body):
-        "Store a picture, if it is one, and write its line"
-        data,sha,ext = await run_sync(_judge, body, self.downloader.limits, limiter=self.decoders)
-        # Two tasks may hold the same bytes: the second must not speak of a file that is not there yet.
-        async with self.same[sha]:
-            file,status = self.diary.files.get(sha),'doubled'
-            if not file:
-                file,status = f'{self.report.label}/{sha}.{ext}','new'
-                path = self.diary.path.parent/file
-                await run_sync(write_whole, path, data, limiter=self.writers)
-            self._note(result, status, None, sha256=sha, file=file, bytes=len(data))
-
     def _note(self, result, status, reason, **kept):
-        with writing(self.diary.path): self.diary.add(result.url, status, query=result.query, label=self.report.label, reason=reason, **kept)
+        with writing(self.diary.path):
+            self.diary.add(result.url, status, query=result.query, label=self.report.label, reason=reason, **kept)
         if reason is None: setattr(self.report, status, getattr(self.report, status)+1)
         # Pictures that are too large in a hundred different ways are one reason.
         else: getattr(self.report, status)[re.sub(r'[\d,]+ × [\d,]+', '… × …', reason)] += 1
         self.bar.set_postfix(new=self.report.new, refresh=False)
         self.bar.update()
 
-    async def _one(self, result):
-        try: await self.downloader.fetch(result.url, partial(self._keep, result))
-        except (Refused, BadImage) as e: self._note(result, 'refused', e.reason)
-        except Failed as e: self._note(result, 'failed', e.reason)
-        except SneakerError: raise   # our own disk
-        # Whatever a stranger sends, and whatever a library makes of it, must not end the run of the others.
-        except Exception as e: self._note(result, 'failed', f'something unforeseen happened ({repr(e)[:200]})')
-        finally: self.under_way.release()
+# %% ../nbs/04_scrape.ipynb #cba2951b
+@patch
+async def _keep(self:_Run, result, body):
+    "Store a picture, if it is one, and write its line"
+    data,sha,ext = await run_sync(_judge, body, self.downloader.limits, limiter=self.decoders)
+    # Two tasks may hold the same bytes: the second must not speak of a file that is not there yet.
+    async with self.same[sha]:
+        file,status = self.diary.files.get(sha),'doubled'
+        if not file:
+            file,status = f'{self.report.label}/{sha}.{ext}','new'
+            path = self.diary.path.parent/file
+            await run_sync(write_whole, path, data, limiter=self.writers)
+        self._note(result, status, None, sha256=sha, file=file, bytes=len(data))
 
-    async def all(self, results):
-        seen = set()
-        async with anyio.create_task_group() as tasks:
-            for result in results:
-                self.report.found += 1
-                if result.url in seen or not self.diary.is_due(result.url):
-                    self.report.known += 1
-                    self.bar.update()
-                    continue
-                seen.add(result.url)
-                await self.under_way.acquire()
-                tasks.start_soon(self._one, result)
+# %% ../nbs/04_scrape.ipynb #0a50e9e8
+@patch
+async def _one(self:_Run, result):
+    try: await self.downloader.fetch(result.url, partial(self._keep, result))
+    except (Refused, BadImage) as e: self._note(result, 'refused', e.reason)
+    except Failed as e: self._note(result, 'failed', e.reason)
+    except SneakerError: raise   # our own disk
+    # Whatever a stranger sends, and whatever a library makes of it, must not end the run of the others.
+    except Exception as e: self._note(result, 'failed', f'something unforeseen happened ({repr(e)[:200]})')
+    finally: self.under_way.release()
 
-# %% ../nbs/04_scrape.ipynb #f21d9a3d
+@patch
+async def all(self:_Run, results):
+    "Fetch what is due, as many at a time as is allowed"
+    seen = set()
+    async with anyio.create_task_group() as tasks:
+        for result in results:
+            self.report.found += 1
+            if result.url in seen or not self.diary.is_due(result.url):
+                self.report.known += 1
+                self.bar.update()
+                continue
+            seen.add(result.url)
+            await self.under_way.acquire()
+            tasks.start_soon(self._one, result)
+
+# %% ../nbs/04_scrape.ipynb #82794405
 @contextmanager
 def _memory_kept_for_pictures(blocks=8):
     "Pillow takes memory from the system for each picture and gives it back, which costs more than decoding; let it keep some"
@@ -481,6 +542,7 @@ async def _download(results, diary, report, bar, scrape, limits, allow_networks)
             raise SneakerError(f'Downloading stopped. {str(ours.exceptions[0]).rstrip(".")}. '
                 f'What has a line in {diary.path} is safe; start again to go on.') from None
 
+# %% ../nbs/04_scrape.ipynb #f21d9a3d
 def download_images(
     results,                       # `ImageResult`s, a list or any iterable
     folder:Path|str,               # Such as 'data/raw': holds downloads.jsonl, and a folder for each label
@@ -491,14 +553,16 @@ def download_images(
 )->DownloadReport:
     "Download pictures that are not there yet; may be stopped at any instant and started again; raises `SneakerError`"
     settings,folder = settings or load_settings(),Path(folder)
-    if not is_label(label): raise SneakerError(f'{label!r} is not a label. It should have lowercase letters, digits and underscores, such as nike_air_force_1.')
+    if not is_label(label):
+        raise SneakerError(f'{label!r} is not a label. It should have lowercase letters, digits and underscores, such as nike_air_force_1.')
     total,report = len(results) if hasattr(results, '__len__') else None,DownloadReport(label)
+    speed = replace(settings.scrape, workers=workers)
     with one_at_a_time(folder):
         with writing(folder/'downloads.jsonl'): diary = Diary(folder/'downloads.jsonl')
         try:
             # A thread of its own, since Jupyter has an event loop already and a thread cannot have two
             with tqdm(total=total, desc=f'Downloading {label}', unit='picture') as bar, start_blocking_portal() as portal:
-                portal.call(_download, results, diary, report, bar, replace(settings.scrape, workers=workers), settings.limits, allow_networks)
+                portal.call(_download, results, diary, report, bar, speed, settings.limits, allow_networks)
         finally:
             with writing(diary.path): diary.close()
     report.asked = report.found
@@ -522,11 +586,12 @@ def scrape(
     ddgs:DDGS|None=None,          # See `search_images`
     allow_networks:tuple=()       # See `download_images`
 )->list[DownloadReport]:          # One for each class
-    "Search and download pictures of each class"
+    "Search and download pictures of each class; raises `SneakerError`"
     settings = settings or load_settings()
     s,reports = settings.scrape,[]
     for label in labels:
-        if label not in settings.classes: raise SneakerError(f'There is no class {label} in {settings.path}. {nearest(label, list(settings.classes))}')
+        if label not in settings.classes:
+            raise SneakerError(f'There is no class {label} in {settings.path}. {nearest(label, list(settings.classes))}')
     # Behind a proxy, which ddgs takes from this variable, names may be looked up by the proxy alone.
     if ddgs is None and 'DDGS_PROXY' not in os.environ:
         try: socket.getaddrinfo('duckduckgo.com', 443)
@@ -547,9 +612,10 @@ def sneaker_scrape(
 ):
     "Search the web for pictures of each class and download them; start it again to go on after a stop, or for what is new"
     with one_at_a_time(out): reports = scrape(out, load_settings(settings), (label,) if label else ())
-    if not any(o.found for o in reports): raise SneakerError('No search gave any result. The search engines are refusing; try again in an hour.')
+    if not any(o.found for o in reports):
+        raise SneakerError('No search gave any result. The search engines are refusing; try again in an hour.')
     numbers,reasons = report_tables(reports)
     print(numbers.to_string(), *([reasons.to_string()] if len(reasons) else []), sep='\n\n')
     total = numbers.sum()
-    print(f'\n{total.new} new pictures in {out}, {total.doubled} doubled, {total.known} known already, {total.refused} refused, {total.failed} failed. '
-        f'Every attempt has a line in {Path(out)/"downloads.jsonl"}.')
+    print(f'\n{total.new} new pictures in {out}, {total.doubled} doubled, {total.known} known already, {total.refused} refused, '
+        f'{total.failed} failed. Every attempt has a line in {Path(out)/"downloads.jsonl"}.')

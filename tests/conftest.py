@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from made import changed_settings, root
 from sneaker_classifier.samples import make_samples
-
-root = Path(__file__).resolve().parent.parent
 
 # The tests talk to this machine alone, which no proxy leads to.
 os.environ['no_proxy'] = '*'
@@ -29,8 +28,8 @@ def needs(module):
 def browser():
     "Chromium, Chrome or Edge: from the system, or from `playwright install chromium`"
     api = needs('playwright.sync_api')
-    flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-        '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
+    flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+        '--disable-component-update', '--disable-sync', '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
     found = map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))
     ways = [*(dict(executable_path=o) for o in found if o), {}, dict(channel='chrome'), dict(channel='msedge')]
     with api.sync_playwright() as p:
@@ -66,14 +65,9 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope='session')
 def quick_settings(tmp_path_factory):
     "The project's settings with a small network and a few short epochs"
-    text = (root/'settings.ini').read_text(encoding='utf-8')
-    for old,new in [('architecture = auto','architecture = tf_efficientnet_lite0'), ('start = sneakers','start = imagenet'), ('epochs = 10','epochs = 16'),
-        ('detail = 140','detail = 64'), ('\nsize = 160','\nsize = 64'), ('predict_size = 208','predict_size = 64'), ('batch_size = 32','batch_size = 8'), ('= 0.002','= 0.01')]:
-        assert old in text
-        text = text.replace(old, new)
-    path = tmp_path_factory.mktemp('settings')/'settings.ini'
-    path.write_text(text, encoding='utf-8')
-    return path
+    training = dict(architecture='tf_efficientnet_lite0', start='imagenet', epochs=16, detail=64, size=64, predict_size=64, batch_size=8,
+        learning_rate=0.01)
+    return changed_settings(tmp_path_factory.mktemp('settings')/'settings.ini', training=training)
 
 
 @pytest.fixture(scope='session')

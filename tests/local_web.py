@@ -1,12 +1,14 @@
 "A small web on this machine, with everything that a program meets out there"
-import asyncio, gzip, io, json, random, re, ssl, struct, threading, zlib
+import asyncio, gzip, io, json, random, re, ssl, threading
 from collections import Counter
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+from made import huge_png
 from PIL import Image
 
 unknown = -1   # the length of a body that ends when the server hangs up
+svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 
 
 def pictures(n, side=48):
@@ -17,13 +19,6 @@ def pictures(n, side=48):
         Image.fromarray(rng.integers(0, 255, (side, side, 3), np.uint8)).save(out, 'JPEG')
         files.append(out.getvalue())
     return files
-
-
-def huge_png(width, height):
-    "A PNG of a few bytes that claims to be enormous"
-    head = b'IHDR'+struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-    end = b'IEND'
-    return b'\x89PNG\r\n\x1a\n'+b''.join(struct.pack('>I', len(o)-4)+o+struct.pack('>I', zlib.crc32(o)) for o in (head, b'IDAT'+zlib.compress(bytes(1000)), end))
 
 
 class LocalWeb:
@@ -72,7 +67,10 @@ class LocalWeb:
         host = re.search('(?mi)^host: (.*?)\r?$', head)[1]
         self.at_once[host] += 1
         self.most_at_once[host] = max(self.most_at_once[host], self.at_once[host])
-        try: return await self._send(writer, *await self.answer(host, path))
+        try:
+            status,headers,body,*rest = await self.answer(host, path)
+            if method=='HEAD': body,rest = b'',[len(body)]
+            return await self._send(writer, status, headers, body, *rest) or method=='HEAD'
         finally: self.at_once[host] -= 1
 
     async def _tunnel(self, reader, writer, target):
@@ -95,7 +93,9 @@ class LocalWeb:
         return length==len(body)
 
     async def answer(self, host, path):
-        "Status, headers and body for a path such as /slow/7; perhaps a length that differs, and how long to wait before each further piece, and its bytes"
+        """Status, headers and body for a path such as /slow/7
+
+        Perhaps also a length that differs, how long to wait before each further piece, and the bytes of such a piece."""
         kind,_,rest = path.strip('/').partition('/')
         number = int(re.match(r'\d*', rest)[0] or 0)
         picture = self.files[number%len(self.files)] if self.files else b''
@@ -114,7 +114,7 @@ class LocalWeb:
         if kind=='cut': return 200, {}, picture[:len(picture)//2], len(picture)
         if kind=='half': return 200, {}, picture[:len(picture)//2]
         if kind=='html': return 200, {'Content-Type':'image/jpeg'}, b'<html>Buy new laces!</html>'
-        if kind=='svg': return 200, {'Content-Type':'image/svg+xml'}, b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+        if kind=='svg': return 200, {'Content-Type':'image/svg+xml'}, svg
         if kind=='gzip': return 200, {'Content-Type':'image/png', 'Content-Encoding':'gzip'}, gzip.compress(bytes(10**7))
         if kind=='bomb': return 200, {'Content-Type':'image/png'}, huge_png(50_000, 50_000)
         if kind=='down': return 503, {}, b''
@@ -151,8 +151,10 @@ class SearchWeb(LocalWeb):
             assert args['vqd']=='4-123456789' and url.path=='/i.js'
             page = int(args.get('s', 0))//100
             found = self.pages[page] if page<len(self.pages) else []
-            rows = [dict(title=args['q'], image=o, thumbnail=o, url='https://shop.example/', height=9, width=9, source='Bing') for o in found]
+            same = dict(title=args['q'], url='https://shop.example/', height=9, width=9, source='Bing')
+            rows = [dict(same, image=o, thumbnail=o) for o in found]
             return 200, {'Content-Type':'application/json'}, json.dumps(dict(results=rows)).encode()
         found = ['https://bing.example/1.jpg'] if args['first']=='1' else []
-        rows = [f"<div><div class='imgpt'><a class='iusc' m='{json.dumps(dict(t='x', murl=o, turl=o, purl=o))}'></a></div><div class='infopt'></div></div>" for o in found]
+        about = [json.dumps(dict(t='x', murl=o, turl=o, purl=o)) for o in found]
+        rows = [f"<div><div class='imgpt'><a class='iusc' m='{o}'></a></div><div class='infopt'></div></div>" for o in about]
         return 200, {'Content-Type':'text/html'}, f"<html><body>{''.join(rows)}</body></html>".encode()

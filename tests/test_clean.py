@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import command
+from made import jpeg
 from PIL import Image, ImageOps
 
 from sneaker_classifier import clean, review
@@ -15,11 +16,6 @@ from sneaker_classifier.samples import draw_shoe, make_samples
 from sneaker_classifier.settings import SneakerError, load_settings
 from test_hostile import bad
 
-
-def jpeg(im, quality=60, **kw):
-    out = io.BytesIO()
-    im.save(out, 'JPEG', quality=quality, **kw)
-    return out.getvalue()
 
 def contents(folder, hidden=False):
     return {p.relative_to(folder).as_posix():p.read_bytes() for p in folder.rglob('*')
@@ -36,13 +32,14 @@ def raw(tmp_path_factory):
     ImageOps.mirror(Image.open(raw/'puma_suede'/'0002.jpg')).save(raw/'adidas_superstar'/'mirror.png')
     for name,(data,_) in bad.items():
         if name!='bomb': (raw/'puma_suede'/f'{name}.jpg').write_bytes(data)
-    (raw/'puma_suede'/'näher, "<b>".png'.replace('"', '').replace('<', '(').replace('>', ')')).write_bytes(jpeg(draw_shoe('puma_suede', 50, 100)))
+    (raw/'puma_suede'/'näher, (b).png').write_bytes(jpeg(draw_shoe('puma_suede', 50, 100)))
     (raw/'puma_suede'/'more').mkdir()
     (raw/'puma_suede'/'more'/'deep.jpg').write_bytes(jpeg(shoe))
     (raw/'stray.jpg').write_bytes(jpeg(shoe))
     (raw/'con').mkdir()
     (raw/'con'/'x.jpg').write_bytes(jpeg(shoe))
-    (raw/'downloads.jsonl').write_text('{"url": "http://a.example/1", "status": "new", "sha256": "%s"}\n{"url": "http://torn' % images_sha(raw/'puma_suede'/'0000.jpg'), encoding='utf-8')
+    line = '{"url": "http://a.example/1", "status": "new", "sha256": "%s"}' % images_sha(raw/'puma_suede'/'0000.jpg')
+    (raw/'downloads.jsonl').write_text(line+'\n{"url": "http://torn', encoding='utf-8')
     return raw
 
 def images_sha(path):
@@ -58,11 +55,14 @@ def cleaned(raw, tmp_path_factory):
 
 def test_every_file_is_accounted_for(raw, cleaned):
     out,report = cleaned
+
     files = {p.relative_to(raw).as_posix() for p in raw.rglob('*') if p.is_file()}-{'downloads.jsonl'}
     items,dropped = pd.read_csv(out/'items.csv', keep_default_na=False),pd.read_csv(out/'dropped.csv', keep_default_na=False)
+
     assert set(items.raw)|set(dropped.file)==files and len(items)+len(dropped)==len(files)
     assert {k for k in contents(out) if k.endswith('.jpg')}==set(items.file)
     assert report.table.to_numpy().sum()==len(files)
+
     reasons = dropped.set_index('file').reason
     for name,(_,why) in bad.items():
         if name!='bomb': assert why in reasons[f'puma_suede/{name}.jpg']
@@ -74,6 +74,7 @@ def test_every_file_is_accounted_for(raw, cleaned):
 def test_copies_and_groups(cleaned):
     _,report = cleaned
     dropped,items = report.dropped.set_index('file'),report.items.set_index('raw')
+
     assert dropped.of['puma_suede/small.jpg']==items.file['puma_suede/0000.jpg']
     assert sum(o in items.index for o in ('puma_suede/0001.jpg', 'puma_suede/same.jpg'))==1
     assert items.group['adidas_superstar/mirror.png']==items.group['puma_suede/0002.jpg'] and report.shared==2
@@ -90,12 +91,16 @@ def test_clean_pictures_are_clean(tmp_path):
     (folder/'a.jpg').write_bytes(jpeg(draw_shoe('puma_suede', 1, 400).resize((3000, 1500)), exif=exif, comment=b'at home')+b'<script>')
     draw_shoe('puma_suede', 2, 200).save(folder/'b.mpo', 'MPO', save_all=True, append_images=[draw_shoe('puma_suede', 3, 200)])
     for i,fmt in enumerate(('GIF', 'WEBP', 'AVIF')): draw_shoe('puma_suede', 10+i, 200).save(folder/f'c.{fmt.lower()}')
+
     report = clean_images(tmp_path/'raw', tmp_path/'clean', workers=1, progress=False)
+
     assert len(report.items)==5
     for file in report.items.file:
         data = (tmp_path/'clean'/file).read_bytes()
-        with Image.open(io.BytesIO(data)) as im: assert im.format=='JPEG' and im.mode=='RGB' and not set(im.info)-{'jfif', 'jfif_version', 'jfif_unit', 'jfif_density'}
+        with Image.open(io.BytesIO(data)) as im:
+            assert im.format=='JPEG' and im.mode=='RGB' and not set(im.info)-{'jfif', 'jfif_version', 'jfif_unit', 'jfif_density'}
         assert b'script' not in data and b'at home' not in data and data.endswith(b'\xff\xd9')
+
     row = report.items.set_index('raw').loc['puma_suede/a.jpg']
     assert (row.width, row.height)==(512, 1024)
 
@@ -112,25 +117,34 @@ def test_stopped_at_every_write(raw, cleaned, tmp_path, monkeypatch):
         try: clean_images(raw, out, workers=1, progress=False)
         except KeyboardInterrupt: return True
         finally: monkeypatch.setattr(os, 'replace', real)
+
     stop = 0
     while run(stop, tmp_path/str(stop)):
         run(stop//2, tmp_path/str(stop))
         clean_images(raw, tmp_path/str(stop), workers=1, progress=False)
         assert contents(tmp_path/str(stop))==expected
         stop += 3
+
     assert stop>20
 
 
 def test_killed(raw, cleaned, tmp_path):
     "A process that is killed, with its workers still running, and started again"
-    code = 'if __name__=="__main__":\n from sneaker_classifier.clean import *\n import sys\n print("ready", flush=True)\n clean_images(sys.argv[1], sys.argv[2], workers=2, progress=False)'
+    code = """if __name__=="__main__":
+        import sys
+        from sneaker_classifier.clean import clean_images
+        print("ready", flush=True)
+        clean_images(sys.argv[1], sys.argv[2], workers=2, progress=False)"""
+
     for i in range(4):
         p = subprocess.Popen([sys.executable, '-c', code, raw, tmp_path/'clean'], stdout=subprocess.PIPE)
         p.stdout.readline()
         time.sleep(random.Random(i).uniform(0, .5))
         p.kill()
         p.wait()
+
     clean_images(raw, tmp_path/'clean', workers=2, progress=False)
+
     assert contents(tmp_path/'clean')==contents(cleaned[0])
 
 
@@ -144,9 +158,11 @@ def test_workers_end_with_the_process_that_was_killed():
         for _ in range(2): pool.submit(time.sleep, 300)
         print("ready", flush=True)
         time.sleep(300)"""
+
     p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE)
     p.stdout.readline()
     p.kill()
+
     # The workers have this pipe too: it ends when the last of them has.
     assert p.communicate(timeout=30)[0]==b''
 
@@ -163,8 +179,10 @@ def test_other_limits(raw, cleaned, tmp_path):
     shutil.copytree(cleaned[0], out)
     settings = load_settings()
     settings = replace(settings, limits=replace(settings.limits, keep_side=64))
+
     report = clean_images(raw, out, settings, workers=2, progress=False)
     assert report.items[['width', 'height']].max().max()==64
+
     clean_images(raw, out, workers=2, progress=False)
     assert contents(out)==contents(cleaned[0])
 
@@ -172,13 +190,17 @@ def test_other_limits(raw, cleaned, tmp_path):
 def test_decisions_outlive_cleaning(raw, cleaned, tmp_path):
     out = tmp_path/'clean'
     shutil.copytree(cleaned[0], out)
-    clean.write_table(out/'decisions.csv', pd.DataFrame([dict(raw='puma_suede/0000.jpg', decision='move', label='adidas_superstar', when=''),
-        dict(raw='puma_suede/0003.jpg', decision='drop', label='puma_suede', when='')]))
+    decisions = [dict(raw='puma_suede/0000.jpg', decision='move', label='adidas_superstar', when=''),
+        dict(raw='puma_suede/0003.jpg', decision='drop', label='puma_suede', when='')]
+    clean.write_table(out/'decisions.csv', pd.DataFrame(decisions))
+
     report = clean_images(raw, out, workers=1, progress=False)
+
     items,dropped = report.items.set_index('raw'),report.dropped.set_index('file')
     assert items.label['puma_suede/0000.jpg']=='adidas_superstar' and dropped.reason['puma_suede/0003.jpg']=='dropped by hand'
     assert dropped.of['puma_suede/small.jpg']==items.file['puma_suede/0000.jpg']   # the copy went with it
     assert {k for k in contents(out) if k.endswith('.jpg')}==set(items.file)
+
     (out/'decisions.csv').unlink()
     clean_images(raw, out, workers=1, progress=False)
     assert contents(out)==contents(cleaned[0])
@@ -188,9 +210,11 @@ def test_raw_file_that_is_gone(raw, tmp_path):
     "The clean copy of a raw file that was deleted is put aside, not deleted"
     shutil.copytree(raw, tmp_path/'raw')
     clean_images(tmp_path/'raw', tmp_path/'clean', workers=1, progress=False)
+
     sha = images_sha(tmp_path/'raw'/'puma_suede'/'0004.jpg')
     (tmp_path/'raw'/'puma_suede'/'0004.jpg').unlink()
     clean_images(tmp_path/'raw', tmp_path/'clean', workers=1, progress=False)
+
     assert not (tmp_path/'clean'/'puma_suede'/f'{sha}.jpg').exists() and (tmp_path/'clean'/'.aside'/f'{sha}.jpg').is_file()
 
 
@@ -213,7 +237,9 @@ def test_groups_of_edited_copies():
     shoes = [draw_shoe(label, i, 240) for label in ('adidas_superstar', 'puma_suede', 'nike_air_force_1') for i in range(5)]
     edits = [lambda im: im, lambda im: Image.open(io.BytesIO(jpeg(im, 30))), lambda im: im.resize((100, 100)), ImageOps.mirror,
         lambda im: im.crop((6, 6, 234, 234)), lambda im: ImageOps.expand(im, 20, 'black')]
+
     found = find_groups(Prints.of([fingerprint(edit(im)) for im in shoes for edit in edits])).copy()
+
     groups = found['copy'].to_numpy().reshape(len(shoes), len(edits))
     assert (groups==groups[:,:1]).mean()>.97 and len(set(groups[:,0]))==len(shoes)
 
@@ -230,8 +256,10 @@ def test_pairs_in_a_crowd_that_looks_alike():
     rng = np.random.default_rng(0)
     hashes = np.full((10_000, 28), 0x5a5a5a5a00000000, np.uint64)^rng.integers(0, 2**24, (10_000, 1), np.uint64)
     hashes[1::2] = hashes[::2]
+
     start = time.perf_counter()
     pairs = near_pairs(hashes)
+
     assert len(pairs)<=6*len(hashes) and time.perf_counter()-start<60
     found = set(map(tuple, pairs[:,:2]))
     assert all((i, i+1) in found for i in range(0, len(hashes), 2))
@@ -246,6 +274,8 @@ def test_wrong_labels_rank_first(tmp_path, rare):
         draw_shoe('nike_court_vision', seed=99, size=160).save(raw/'rare'/'0.jpg')
     for i in range(4): os.replace(raw/'puma_suede'/f'{i:04d}.jpg', raw/'adidas_superstar'/f'wrong_{i}.jpg')
     clean_images(raw, tmp_path/'clean', workers=1, progress=False)
+
     suspects = review.find_suspects(tmp_path/'clean', progress=False)
+
     at = suspects.index[suspects.raw.str.contains('wrong')]
     assert np.median(at)<len(suspects)*.25

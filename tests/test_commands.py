@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import command, root
+from made import changed_settings
 
 from sneaker_classifier import SneakerClassifier, commands
 from sneaker_classifier.files import one_at_a_time
@@ -13,12 +14,17 @@ from sneaker_classifier.samples import draw_shoe, make_samples
 
 def test_train_then_ask(trained, photos, tmp_path):
     out,done = trained
-    assert {o.name for o in out.iterdir() if o.name!='.lock'}=={'model.onnx', 'model.json', 'MODEL_CARD.md', 'model.safetensors', 'sneaker_model.pkl', 'split.csv', 'validation.npz', 'squares'}
+    names = {'model.onnx', 'model.json', 'MODEL_CARD.md', 'model.safetensors', 'sneaker_model.pkl', 'split.csv', 'validation.npz',
+        'squares'}
+
+    assert {o.name for o in out.iterdir() if o.name!='.lock'}==names
     for bad in ('notes.jpg', 'empty.png'): assert bad in done.stdout
     assert '80 pictures of 4 classes, 2 left out' in done.stdout
+
     clf = SneakerClassifier.load(out)
     assert clf.labels==['adidas_superstar', 'nike_air_force_1', 'nike_court_vision', 'puma_suede']
     assert clf.brands==['Adidas', 'Nike', 'Puma']
+
     draw_shoe('puma_suede', seed=999).save(tmp_path/'shoe.png')
     said = command('predict', tmp_path/'shoe.png', '--model', out, cwd=tmp_path).stdout
     assert str(clf.predict(tmp_path/'shoe.png')) in said
@@ -55,8 +61,7 @@ def test_one_clear_line(args, words, tmp_path):
 
 
 def test_wrong_setting_stops_a_command(quick_settings, photos, tmp_path):
-    text = quick_settings.read_text(encoding='utf-8')
-    (tmp_path/'settings.ini').write_text(text.replace('epochs = 16', 'epochs = eight'), encoding='utf-8')
+    changed_settings(tmp_path/'settings.ini', quick_settings, training=dict(epochs='eight'))
     done = command('train', '--data', photos, '--out', tmp_path/'m', cwd=tmp_path, ok=False)
     assert "[training] epochs = 'eight' cannot be used. It should be a whole number from 1 to 1000." in done.stderr
     assert not (tmp_path/'m').exists()
@@ -69,9 +74,12 @@ def test_folder_names_do_no_harm(tmp_path, quick_settings):
     shutil.copytree(photos/'puma_suede', evil)
     draw_shoe('karhu_fusion', seed=1, size=64).save(evil/'0000.jpg')
     out = tmp_path/'model'
+
     command('train', '--data', photos, '--out', out, '--settings', quick_settings)
+
     assert 'img_src_x_onerror_alert_1' in SneakerClassifier.load(out).labels
     assert not any('<' in f.read_text(encoding='utf-8') for f in out.glob('*.[jc]s*'))
+
     shutil.copytree(photos/'puma_suede', photos/'con')
     done = command('train', '--data', photos, '--out', out, '--settings', quick_settings, ok=False)
     assert "The folder 'con' cannot be a label" in done.stderr
@@ -105,7 +113,9 @@ def main(what:str): # What to do
         if what=='linger': time.sleep(60)
 """
 
-def started(args, **kw): return subprocess.Popen([*map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **kw)
+def started(args, **kw):
+    args = [*map(str, args)]
+    return subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **kw)
 
 def press(process, until='', wait=0., signals=(signal.SIGINT,)):
     "What a program says in all, and its exit code, when it gets signals once it has said `until`; or after `wait` seconds"
@@ -133,12 +143,14 @@ def small_command(tmp_path):
 
 
 @on_unix
-@pytest.mark.parametrize('what, until, signals, code', [('work', 'started', [signal.SIGINT], 130), ('work', 'started', [signal.SIGTERM], 143),
-    ('work', 'started', [getattr(signal, 'SIGHUP', None)], 129), ('linger', 'started', [signal.SIGINT]*2, 130), ('linger', 'started', [signal.SIGTERM, signal.SIGINT], 130),
-    ('swallow', 'deaf', [signal.SIGINT], 130)])
+@pytest.mark.parametrize('what, until, signals, code', [
+    ('work', 'started', [signal.SIGINT], 130), ('work', 'started', [signal.SIGTERM], 143),
+    ('work', 'started', [getattr(signal, 'SIGHUP', None)], 129), ('linger', 'started', [signal.SIGINT]*2, 130),
+    ('linger', 'started', [signal.SIGTERM, signal.SIGINT], 130), ('swallow', 'deaf', [signal.SIGINT], 130)])
 def test_whatever_stops_it_a_command_ends_in_one_line(what, until, signals, code, small_command):
     start = time.monotonic()
-    assert check_stopped(*press(started([*small_command, what], cwd=root), until, 0.2, signals), code)==f'Stopped. {what} is safe.'
+    said,exit_code = press(started([*small_command, what], cwd=root), until, 0.2, signals)
+    assert check_stopped(said, exit_code, code)==f'Stopped. {what} is safe.'
     assert time.monotonic()-start<20
 
 
@@ -149,8 +161,8 @@ def test_what_is_started_to_go_on_goes_on(small_command):
     assert (said.strip(), code)==('started', 0)
 
 
-@pytest.mark.parametrize('what, code, words', [('end', 0, 'started'), ('missing', 1, 'no_such_library is not installed'), ('bug', 1, 'ZeroDivisionError'),
-    ('system', 1, f'no{os.sep}such{os.sep}file cannot be used: there is no such file or folder.'.replace(os.sep, '/'))])
+@pytest.mark.parametrize('what, code, words', [('end', 0, 'started'), ('missing', 1, 'no_such_library is not installed'),
+    ('bug', 1, 'ZeroDivisionError'), ('system', 1, 'no/such/file cannot be used: there is no such file or folder.')])
 def test_other_ways_to_end(what, code, words, small_command):
     done = subprocess.run([*small_command, what], cwd=root, capture_output=True, text=True)
     assert done.returncode==code and words in done.stdout+done.stderr and ('Traceback' in done.stderr)==(what=='bug')
@@ -161,8 +173,9 @@ def test_commands_start_where_nothing_is_loaded_yet():
     for name,place in scripts.items():
         name = name.removeprefix('sneaker-')
         assert place==f'sneaker_classifier.commands:{name}' and callable(getattr(commands, name))
-        safe = getattr(import_module(f'sneaker_classifier.{name}'), f'sneaker_{name}').safe
+        safe = getattr(import_module(f'sneaker_classifier.{commands._rooms.get(name, name)}'), f'sneaker_{name}').safe
         assert re.match(r'Stopped\b', safe.format(out='models/mine'))
+
     code = 'import sys; before = set(sys.modules); import sneaker_classifier.commands; print(*set(sys.modules)-before)'
     loaded = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, check=True).stdout.split()
     assert not [o for o in loaded if o.startswith(('fastcore', 'numpy', 'torch', 'asyncio', 'gradio'))]
@@ -172,30 +185,32 @@ def test_commands_start_where_nothing_is_loaded_yet():
 @pytest.mark.parametrize('wait', [0.3, 0.6]) # Python itself needs 0.05 s to start, in which nobody hears Ctrl-C but itself
 @pytest.mark.parametrize('name', ['scrape', 'clean', 'train', 'evaluate', 'predict', 'app'])
 def test_stopped_while_it_loads(name, wait, photos, tmp_path):
-    args = dict(clean=['--data', photos], train=['--data', photos, '--out', 'm'], evaluate=['--data', photos], predict=sorted(photos.rglob('*.jpg'))*20, app=['--port', '7931'])
+    args = dict(clean=['--data', photos], train=['--data', photos, '--out', 'm'], evaluate=['--data', photos],
+        predict=sorted(photos.rglob('*.jpg'))*20, app=['--port', '7931'])
     env = dict(os.environ, DDGS_PROXY='http://127.0.0.1:9') # where a search finds nothing, and goes on
     check_stopped(*press(started([exe(name), *args.get(name, [])], cwd=tmp_path, env=env), wait=wait))
 
 
 @pytest.fixture(scope='module')
 def one_epoch(quick_settings, tmp_path_factory):
-    path = tmp_path_factory.mktemp('one')/'settings.ini'
-    path.write_text(quick_settings.read_text(encoding='utf-8').replace('epochs = 16', 'epochs = 1'), encoding='utf-8')
-    return path
+    return changed_settings(tmp_path_factory.mktemp('one')/'settings.ini', quick_settings, training=dict(epochs=1))
 
 
 @on_unix
 def test_training_stopped_at_every_stage_goes_on(photos, one_epoch, tmp_path):
     "While photos are opened, in the epoch, and while the model is exported, of which nothing may be lost"
     args = [exe('train'), '--data', photos, '--out', tmp_path/'m', '--settings', one_epoch]
+
     for until,stop,code in [('Opening', signal.SIGINT, 130), ('Epoch 1', signal.SIGTERM, 143)]:
         last = check_stopped(*press(started(args), until, signals=[stop]), code)
         assert last==f'Stopped. Finished epochs are safe in {tmp_path/"m"}; start again with the same settings to go on.'
         assert not list(tmp_path.rglob('*.part'))
+
     process = started(args)
     while process.poll() is None and not list((tmp_path/'m').glob('unfinished-*-0001.pth')): time.sleep(0.01)
     check_stopped(*press(process, wait=0.5))
     assert list((tmp_path/'m').glob('unfinished-*')) and not (tmp_path/'m'/'model.json').exists()
+
     done = command(*args[0].name.split('-')[1:], *args[1:])
     assert 'Epoch 1/1' not in done.stdout and 'pictures kept back' in done.stdout
     assert not list((tmp_path/'m').glob('unfinished-*')) and (tmp_path/'m'/'model.json').exists()
@@ -205,13 +220,14 @@ def test_training_stopped_at_every_stage_goes_on(photos, one_epoch, tmp_path):
 @pytest.mark.parametrize('stop, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_cleaning_stopped_goes_on_and_its_workers_are_quiet(stop, code, tmp_path):
     make_samples(tmp_path/'raw', n=60, size=64)
-    last = check_stopped(*press(started([exe('clean'), '--data', tmp_path/'raw', '--out', tmp_path/'clean', '--workers', 2]), 'Cleaning', signals=[stop]), code)
+    args = ['--data', tmp_path/'raw', '--out', tmp_path/'clean']
+    last = check_stopped(*press(started([exe('clean'), *args, '--workers', 2]), 'Cleaning', signals=[stop]), code)
     assert f'safe in {tmp_path/"clean"}' in last and not list(tmp_path.rglob('*.part'))
-    assert '240 pictures came in' in command('clean', '--data', tmp_path/'raw', '--out', tmp_path/'clean').stdout
+    assert '240 pictures came in' in command('clean', *args).stdout
 
 
 @on_unix
-def test_naming_stopped(tmp_path):
+def test_predicting_stopped(tmp_path):
     files = sorted(make_samples(tmp_path, n=100, size=64).rglob('*.jpg'))
     said,code = press(started([exe('predict'), *files]), 'Looking')
     check_stopped(said, code)
@@ -228,7 +244,8 @@ def test_a_reader_who_leaves_is_no_mistake(tmp_path):
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='only Linux has a file that is always full')
 def test_output_that_cannot_be_written(tmp_path):
     draw_shoe('puma_suede').save(tmp_path/'shoe.png')
-    with open('/dev/full', 'w') as full: done = subprocess.run([exe('predict'), tmp_path/'shoe.png'], stdout=full, stderr=subprocess.PIPE, text=True)
+    with open('/dev/full', 'w') as full:
+        done = subprocess.run([exe('predict'), tmp_path/'shoe.png'], stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr.strip())==(1, 'The system refuses: the disk is full.')
 
 
@@ -237,13 +254,16 @@ def test_old_code_pages(page, tmp_path):
     "Letters that they lack, and names that are no text at all"
     photos = make_samples(tmp_path/'photos', ['puma_suede', 'adidas_superstar'], n=2, size=64)
     (photos/'puma_suede'/'Größe × 鞋.jpg').write_text('no picture')
-    if sys.platform=='linux': (Path(os.fsdecode(os.fsencode(photos)+b'/puma_suede/\xe9\xff.jpg'))).write_text('no picture')
+    if sys.platform=='linux': Path(os.fsdecode(os.fsencode(photos)+b'/puma_suede/\xe9\xff.jpg')).write_text('no picture')
     env = dict(os.environ, PYTHONIOENCODING=page)
+
     for args in (['predict', *sorted(photos.rglob('*.jpg'))], ['clean', '--data', photos, '--out', tmp_path/'clean']):
         done = subprocess.run([exe(args[0]), *args[1:]], env=env, capture_output=True)
         assert b'Error' not in done.stderr and done.returncode==0, done.stderr
         assert b'it is not a picture' in done.stdout
-    assert (tmp_path/'clean'/'dropped.csv').read_text(encoding='utf-8').count('it is not a picture')==(2 if sys.platform=='linux' else 1)
+
+    dropped = (tmp_path/'clean'/'dropped.csv').read_text(encoding='utf-8')
+    assert dropped.count('it is not a picture')==(2 if sys.platform=='linux' else 1)
 
 
 @pytest.mark.parametrize('name, out', [('train', 'a file'), *(('clean', o) for o in ('a file', 'a file/deeper', 'x'*300)),
@@ -257,12 +277,25 @@ def test_a_place_that_cannot_be_written_to(name, out, photos, quick_settings, tm
 
 @pytest.mark.parametrize('name', ['train', 'clean', 'scrape'])
 def test_one_run_at_a_time(name, photos, quick_settings, tmp_path):
+    data = [] if name=='scrape' else ['--data', photos]
     with one_at_a_time(tmp_path/'out'):
-        done = command(name, *(() if name=='scrape' else ('--data', photos)), '--out', tmp_path/'out', '--settings', quick_settings, ok=False)
+        done = command(name, *data, '--out', tmp_path/'out', '--settings', quick_settings, ok=False)
     assert 'Another run is at work in' in done.stderr.splitlines()[-1]
 
 
+held_signal = """
+import signal
+from sneaker_classifier.commands import held
+
+def hear(*_): print('heard')
+
+signal.signal(signal.SIGTERM, hear)
+with held():
+    signal.raise_signal(signal.SIGTERM)
+    print('started')
+print('on')
+"""
+
 def test_signals_wait_while_workers_start():
-    code = 'import signal\nfrom sneaker_classifier.commands import held\ndef hear(*_): print("heard")\nsignal.signal(signal.SIGTERM, hear)\n' \
-        'with held():\n    signal.raise_signal(signal.SIGTERM)\n    print("started")\nprint("on")'
-    assert subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True).stdout.split()==['started', 'heard', 'on']
+    done = subprocess.run([sys.executable, '-c', held_signal], cwd=root, capture_output=True, text=True)
+    assert done.stdout.split()==['started', 'heard', 'on']

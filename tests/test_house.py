@@ -39,6 +39,16 @@ def test_cells_are_short(path):
 
 
 @every
+def test_imports_stand_alone(path):
+    "The site runs the cells that import something, in a folder of its own and without what came before"
+    mixed = []
+    for source in cells(path, 'code'):
+        kinds = {isinstance(o, (ast.Import, ast.ImportFrom)) for o in ast.parse(code_of(source)).body}
+        if len(kinds)>1 and not is_exported(source): mixed.append(source[:80])
+    assert not mixed
+
+
+@every
 def test_most_cells_show_something(path):
     code = [o for o in json.loads(path.read_text(encoding='utf-8'))['cells'] if o['cell_type']=='code']
     assert sum(bool(o['outputs']) for o in code)>=.4*len(code)

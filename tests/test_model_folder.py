@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from huggingface_hub import ModelCard
 
 from conftest import command
 from sneaker_classifier.data import learned_ids, picture_id
@@ -51,9 +52,11 @@ def test_exchanged_pickle_is_never_run(folder, tmp_path):
     pickle.loads(evil)
     assert trace.exists(), 'the pickle should be dangerous, or the test shows nothing'
     trace.unlink()
+
     (folder/'sneaker_model.pkl').write_bytes(evil)
     with pytest.raises(ModelError, match='sha256 differs. It was not opened'): load_sneaker_learner(folder)
     SneakerClassifier.load(folder).predict(draw_shoe('puma_suede', size=64))
+
     assert not trace.exists()
 
 
@@ -62,6 +65,7 @@ def test_pickle_that_nobody_describes_is_never_run(folder, tmp_path):
     card = card_of(folder)
     del card['sha256']['sneaker_model.pkl']
     (folder/'model.json').write_text(json.dumps(card), encoding='utf-8')
+
     with pytest.raises(ModelError, match='sha256 differs'): load_sneaker_learner(folder)
     assert not (tmp_path/'it_ran').exists()
 
@@ -70,6 +74,7 @@ def test_learner_comes_back(folder):
     with pytest.warns(UserWarning, match='runs the program in it'): learn = load_sneaker_learner(folder)
     clf = SneakerClassifier.load(folder)
     assert list(learn.dls.vocab)==clf.labels
+
     shoe = folder/'shoe.png'
     draw_shoe('puma_suede', seed=5, size=64).save(shoe)
     assert learn.predict(str(shoe))[0]==clf.predict(shoe).label
@@ -81,6 +86,7 @@ def test_missing_or_broken_pickle_has_one_sentence(folder):
     path.write_bytes(b'no pickle')
     describe(folder, path.name)
     with pytest.raises(ModelError, match='cannot be read with the libraries'): load_sneaker_learner(folder)
+
     path.unlink()
     with pytest.raises(ModelError, match='There is no sneaker_model.pkl'): load_sneaker_learner(folder)
 
@@ -101,12 +107,15 @@ def test_arrays_are_read_without_pickle(folder, tmp_path):
     evil = np.empty(1, object)
     evil[0] = Touch(tmp_path/'it_ran')
     good = dict(logits=np.zeros((3, n)), targets=np.zeros(3, int), groups=np.arange(3))
+
     for bad in (dict(logits=evil), dict(targets=np.full(3, n)), dict(groups=np.arange(2)), dict(logits=np.zeros((3, n+1)))):
         np.savez(folder/'validation.npz', **{**good, **bad})
         with pytest.raises(ModelError, match='damaged'): validation_logits(SneakerClassifier.load(folder))
     assert not (tmp_path/'it_ran').exists()
+
     (folder/'validation.npz').write_bytes(b'PK')
     with pytest.raises(ModelError, match='damaged'): validation_logits(SneakerClassifier.load(folder))
+
     (folder/'validation.npz').unlink()
     with pytest.raises(ModelError, match='There is no validation.npz'): validation_logits(SneakerClassifier.load(folder))
 
@@ -115,6 +124,7 @@ def test_scores_can_be_rebuilt_without_the_pictures(folder):
     clf = SneakerClassifier.load(folder)
     report,m = validation_report(clf),clf.card['metrics']
     assert (report.metrics['pictures'], report.metrics['top1'], report.metrics['brand'])==(m['pictures'], m['top1'], m['brand'])
+
     logits,targets,groups = validation_logits(clf)
     again = cross_fitted(logits, targets, groups, load_settings().evaluation.precision_when_sure)
     assert again['coverage']==pytest.approx(clf.card['cross_fitted']['coverage'], abs=.1)
@@ -124,6 +134,7 @@ def test_scores_can_be_rebuilt_without_the_pictures(folder):
 def test_model_card_is_made_from_model_json_alone(folder):
     card = card_of(folder)
     assert (folder/'MODEL_CARD.md').read_text(encoding='utf-8')==model_card(card)
+
     page = model_card({**card, 'false_certainty':dict(pictures=65, sure=5, share=.0769, interval=(.033, .168), bad=0)})
     assert '7.7% (3.3% to 16.8%) of 65' in page
     for c in card['classes']: assert f"{c['brand']} {c['model']}" in page
@@ -139,8 +150,9 @@ def test_names_in_a_card_mean_nothing_in_markdown(folder):
 
 def test_card_tells_how_it_was_made(folder, quick_settings):
     card,training = card_of(folder),load_settings(quick_settings).training
+
     for name,value in vars(training).items(): assert card['provenance'][name]==value, name
-    assert card['size']==training.detail
+    assert card['detail']==training.detail
     assert card['provenance']['start_licence']=='apache-2.0'
     assert sum(sum(c['pictures']) for c in card['classes'])==sum(card['provenance']['pictures'].values())
     for name,sha256 in card['sha256'].items(): assert hashlib.sha256((folder/name).read_bytes()).hexdigest()==sha256
@@ -150,7 +162,9 @@ def test_pictures_of_the_starting_model_stay_on_the_list(photos, folder, tmp_pat
     files = sorted(o for o in (photos/'puma_suede').iterdir() if o.stat().st_size>1000)
     items = pd.DataFrame(dict(file=files[:4], is_valid=[False, False, True, True]))
     pd.DataFrame(dict(id=[picture_id(files[0]), 'a'*32, 'b'*32], is_valid=[False, False, True])).to_csv(folder/'split.csv', index=False)
+
     split = _split(items, SimpleNamespace(folder=folder))
+
     assert set(split.id[~split.is_valid])=={picture_id(files[0]), picture_id(files[1]), 'a'*32}
     assert split.id.is_unique
 
@@ -160,10 +174,13 @@ def test_evaluate_command_measures_doubt(folder, photos, tmp_path):
     strangers.mkdir(parents=True)
     for i in range(4): draw_shoe('karhu fusion', seed=i, size=64).save(strangers/f'{i}.png')
     (strangers/'notes.txt').write_text('no picture')
+
     said = command('evaluate', '--model', folder, '--data', photos, '--unknown', tmp_path/'strangers').stdout
+
     left_out = card_of(folder)['provenance']['pictures']['train']
     assert f'{left_out} that it was trained on' in said and 'Calibration error' in said
     assert 'Of 4 pictures of none of its classes' in said and '1 cannot be used' in said
+
     assert false_certainty(SneakerClassifier.load(folder), strangers)['pictures']==4
     command('evaluate', '--model', folder, '--data', photos, '--unknown', tmp_path/'nowhere', ok=False)
 
@@ -179,23 +196,71 @@ def test_a_folder_of_another_version_is_refused(folder):
     with pytest.raises(ModelError, match='made by another version'): SneakerClassifier.load(folder)
 
 
+@pytest.mark.parametrize('old, new', [('"puma_suede"', '"../../puma"'), ('"detail": 64', '"detail": "64"'),
+    ('"temperature"', '"temper"'), ('{', '')])
+def test_a_damaged_card_is_refused(folder, old, new):
+    text = (folder/'model.json').read_text(encoding='utf-8')
+    assert old in text
+
+    (folder/'model.json').write_text(text.replace(old, new, 1), encoding='utf-8')
+
+    with pytest.raises(ModelError, match='damaged'): SneakerClassifier.load(folder)
+
+
+def test_format_3_is_read_as_well(folder):
+    "There the side of the square was called size"
+    card = card_of(folder)
+    answer = SneakerClassifier.load(folder).predict(draw_shoe('puma_suede', seed=5, size=64))
+    old = {'size' if k=='detail' else k:v for k,v in card.items()}
+
+    (folder/'model.json').write_text(json.dumps({**old, 'format':3}), encoding='utf-8')
+
+    clf = SneakerClassifier.load(folder)
+    assert clf.card==card and clf.predict(draw_shoe('puma_suede', seed=5, size=64))==answer
+
+
+def test_card_tells_what_changed_pictures_by_chance(folder):
+    "From the transforms of the Learner; a model from before has no such entry, and its card no such part"
+    card = card_of(folder)
+    changes,heading = card['provenance']['augmentation'],'Changed by chance in training'
+    assert {'Backdrop', 'Degrade', 'flip_mat', 'rotate_mat', 'zoom_mat'}<=set(changes)
+    assert changes['rotate_mat']['max_deg']==15 and 'Normalize' not in changes
+    assert sum(o['drawn'] for o in card['classes'])==pytest.approx(1, abs=1e-3)
+    assert heading in model_card(card) and 'share of training' in model_card(card)
+
+    del card['provenance']['augmentation']
+    for o in card['classes']: del o['drawn']
+
+    assert heading not in model_card(card) and 'share of training' not in model_card(card)
+
+
+def test_header_is_what_the_hub_reads(folder):
+    page,metrics = ModelCard((folder/'MODEL_CARD.md').read_text(encoding='utf-8')),card_of(folder)['metrics']
+    assert page.data.library_name=='onnx' and page.data.pipeline_tag=='image-classification'
+    assert [o.metric_value for o in page.data.eval_results]==[metrics[o] for o in ('top1', 'top3', 'brand')]
+    assert page.text.strip().startswith('# Model card')
+
+
 def test_sure_is_familiar_and_likely(folder):
     (folder/'model.json').write_text(json.dumps({**card_of(folder), 'sure_from':1., 'temperature':1.}), encoding='utf-8')
     clf = SneakerClassifier.load(folder)
     for logits,sure in ([9,0,0,0], True), ([9,9,9,9], False), ([.9,-99,-99,-99], False), ([1,-99,-99,-99], True):
-        assert clf._answer(np.array(logits)*1., None).sure==sure, logits
+        assert clf.answer(np.array(logits)*1.).sure==sure, logits
 
 
 def test_a_new_model_doubts_details(folder, photos):
     details = card_of(folder)['details']
     assert details['pictures']==card_of(folder)['provenance']['pictures']['validation'] and details['share']<=.1
     assert 'Small parts of those pictures' in (folder/'MODEL_CARD.md').read_text(encoding='utf-8')
+
     clf,rng = SneakerClassifier.load(folder),np.random.default_rng(0)
     def part(im):
         side = rng.integers(13, 28)
         x,y = rng.integers(6, 58-side, 2)
         return im.crop((x, y, x+side, y+side))
+
     shoes = [open_image(f) for f in learned_photos(folder, photos)]
     of_shoes,of_details = ([p.confidence for p in clf.predict_many(o)] for o in (shoes, [part(o) for o in shoes*4]))
+
     # So small a network, trained for a minute, is sure of little; of parts it should be clearly less so.
     assert np.mean(of_details)<.8*np.mean(of_shoes)

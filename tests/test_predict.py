@@ -1,4 +1,4 @@
-"The engine: shared between threads, lazy over many pictures, and the same answers by the short way as by the long one"
+"The engine: shared between threads, lazy over many pictures, and the same answers when a photo is decoded at a reduced size"
 import csv, io, json, os, subprocess, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
@@ -7,20 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import command
+from made import jpeg
 from PIL import Image
 
 from sneaker_classifier import BadImage, SneakerClassifier, open_image
-from sneaker_classifier.images import fit_square, open_square, subject_box
+from sneaker_classifier.images import fit_square, subject_box
 from sneaker_classifier.predict import Prediction, answers_csv, find_pictures, small_part
 from sneaker_classifier.samples import draw_shoe
 from sneaker_classifier.settings import SneakerError
-
-
-def jpeg(im, **kw):
-    "The bytes of a JPEG"
-    out = io.BytesIO()
-    im.save(out, 'JPEG', quality=90, **kw)
-    return out.getvalue()
 
 
 @pytest.fixture(scope='module')
@@ -46,21 +40,26 @@ def workers(): return [o for o in threading.enumerate() if o.name.startswith('Th
 def test_threads_share_a_classifier(clf, shoes):
     "Eight threads ask in different orders, some for evidence, and each gets the answer that a single one gets"
     expected,seen = [clf.predict(o) for o in shoes],[clf.evidence(o) for o in shoes]
+
     def ask(seed):
         for i in np.random.default_rng(seed).permutation(len(shoes)):
             p = clf.predict(shoes[i])
             assert p.label==expected[i].label and p.scores==pytest.approx(expected[i].scores, abs=1e-5)
             if i%4==0: np.testing.assert_allclose(clf.evidence(shoes[i]), seen[i], atol=1e-3)
         return True
+
     with ThreadPoolExecutor(8) as pool: assert all(pool.map(ask, range(8)))
 
 
 def test_many_at_once(clf, shoes):
     "Several readers of predict_many at once, each over its own order"
     expected = [clf.predict(o) for o in shoes]
+
     def ask(seed):
         order = np.random.default_rng(seed).permutation(len(shoes))
-        return [expected[i].label==p.label and abs(expected[i].confidence-p.confidence)<1e-4 for i,p in zip(order, clf.predict_many(shoes[i] for i in order))]
+        answers = clf.predict_many(shoes[i] for i in order)
+        return [expected[i].label==p.label and abs(expected[i].confidence-p.confidence)<1e-4 for i,p in zip(order, answers)]
+
     with ThreadPoolExecutor(4) as pool:
         for same in pool.map(ask, range(4)): assert len(same)==len(shoes) and all(same)
 
@@ -68,10 +67,13 @@ def test_many_at_once(clf, shoes):
 def test_order_and_bad_pictures(clf, shoes):
     "One answer for each source, in order, from a generator; what cannot be used says why"
     srcs = [shoes[0], b'', 'no/such/file.jpg', shoes[1], shoes[2][:3000], None, shoes[3]]
+
     answers = list(clf.predict_many(o for o in srcs))
+
     assert [bool(o.error) for o in answers]==[False, True, True, False, True, True, False]
     assert 'empty' in answers[1].error and 'no such file' in answers[2].error and 'cut off' in answers[4].error
     for i in (0, 3, 6): assert answers[i].label==clf.predict(srcs[i]).label
+
     assert list(clf.predict_many([]))==[]
 
 
@@ -80,21 +82,27 @@ def test_a_slow_picture_keeps_its_place(clf, shoes):
         def read(self, *args):
             time.sleep(.5)
             return super().read(*args)
+
     answers = list(clf.predict_many([Slow(shoes[0]), *shoes[1:]]))
+
     assert [o.label for o in answers]==[clf.predict(o).label for o in shoes]
 
 
 def test_lazy_and_closed_early(clf, shoes):
     "Sources that never end: few are taken, nothing starts before the first answer is asked for, and closing ends the threads"
     before,taken = len(workers()),[]
+
     answers = clf.predict_many(counted((shoes[i%12] for i in count()), taken))
     assert not taken
+
     first = list(islice(answers, 3))
     assert len(first)==3 and len(workers())>before
+
     bound = len(taken)
     assert bound<=3+4*32
     time.sleep(.3)
     assert len(taken)==bound # a reader that rests lets the sources rest
+
     answers.close()
     assert len(workers())==before
     with pytest.raises(StopIteration): next(answers)
@@ -106,6 +114,7 @@ def test_what_goes_wrong_with_the_sources_is_said(clf, shoes):
         yield from shoes[:2]
         raise OSError('the disk is gone')
     before = len(workers())
+
     with pytest.raises(OSError, match='the disk is gone'): list(clf.predict_many(broken()))
     assert len(workers())==before
 
@@ -115,6 +124,7 @@ def test_progress(clf, shoes, capsys):
     answers = clf.predict_many(shoes[:3], progress=True)
     assert next(answers).label and len(list(answers))==2
     assert '3/3' in capsys.readouterr().err
+
     assert len(list(clf.predict_many(iter(shoes[:3]), progress=True)))==3
     assert '3/3' not in capsys.readouterr().err
 
@@ -124,7 +134,8 @@ def test_among_is_checked_at_once(clf, shoes):
     assert {o for p in clf.predict_many(shoes, among=['puma_suede', 'vans_old_skool']) for o in p.scores}=={'puma_suede', 'vans_old_skool'}
 
 
-@pytest.mark.parametrize('among', [5, 2.5, True, [5], [None], [['puma_suede']], 'puma_suede', b'puma_suede', [], ['puma_sued'], np.zeros(())])
+@pytest.mark.parametrize('among', [5, 2.5, True, [5], [None], [['puma_suede']], 'puma_suede', b'puma_suede', [], ['puma_sued'],
+    np.zeros(())])
 def test_what_cannot_be_among(clf, shoes, among):
     for ask in lambda: clf.predict(shoes[0], among=among), lambda: clf.predict_many(shoes, among=among):
         with pytest.raises(SneakerError) as e: ask()
@@ -139,13 +150,16 @@ def test_what_cannot_be_a_label(clf, shoes, label):
 def test_among_takes_any_iterable(clf, shoes):
     labels = ['puma_suede', 'vans_old_skool']
     expected = clf.predict(shoes[0], among=labels)
-    for among in lambda: tuple(labels), lambda: set(labels), lambda: (o for o in labels), lambda: dict.fromkeys(labels), lambda: np.array(labels):
-        assert clf.predict(shoes[0], among=among())==expected
-        assert [set(p.scores) for p in clf.predict_many(shoes[:3], among=among())]==[set(labels)]*3
+
+    def generator(items): yield from items
+
+    for kind in tuple, set, generator, dict.fromkeys, np.array:
+        assert clf.predict(shoes[0], among=kind(labels))==expected
+        assert [set(p.scores) for p in clf.predict_many(shoes[:3], among=kind(labels))]==[set(labels)]*3
 
 
-@pytest.mark.parametrize('srcs', ['shoe.jpg', Path('photos'), b'bytes', bytearray(b'bytes'), io.BytesIO(b'bytes'), Image.new('RGB', (64, 64)), np.zeros((64, 64, 3), np.uint8),
-    np.zeros(()), 5, None, True, 2.5, print])
+@pytest.mark.parametrize('srcs', ['shoe.jpg', Path('photos'), b'bytes', bytearray(b'bytes'), io.BytesIO(b'bytes'),
+    Image.new('RGB', (64, 64)), np.zeros((64, 64, 3), np.uint8), np.zeros(()), 5, None, True, 2.5, print])
 def test_a_single_picture_is_not_many(clf, srcs):
     with pytest.raises(SneakerError, match='predict_many takes .*pictures') as e: clf.predict_many(srcs)
     assert '\n' not in str(e.value)
@@ -158,6 +172,7 @@ def test_numbers_close_no_files(clf, tmp_path):
         answers = list(clf.predict_many([0, 1, 2, f.fileno(), True]))
         assert all('of type' in p.error for p in answers) and len(answers)==5
         f.write('still open')
+
     assert (tmp_path/'open.txt').read_text()=='still open'
 
 
@@ -166,11 +181,21 @@ def test_streams_that_break_off_do_not_end_the_rest(clf, shoes):
         def read(self, n): raise RuntimeError('gone')
     shut = io.BytesIO(shoes[0])
     shut.close()
-    assert [bool(p.error) for p in clf.predict_many([shoes[0], Broken(), shut, io.StringIO('text'), np.zeros((0, 0, 3), np.uint8), shoes[1]])]==[False, *[True]*4, False]
+    unusable = [Broken(), shut, io.StringIO('text'), np.zeros((0, 0, 3), np.uint8)]
+
+    answers = clf.predict_many([shoes[0], *unusable, shoes[1]])
+
+    assert [bool(p.error) for p in answers]==[False, *[True]*4, False]
 
 
 def test_a_batch_of_pixels_is_many(clf):
     assert len(list(clf.predict_many(np.full((2, 64, 64, 3), 200, np.uint8))))==2
+
+
+def square(src, side):
+    "What the network gets to see"
+    im = open_image(src, square=side)
+    return fit_square(im, side, subject_box(im))
 
 
 @pytest.mark.parametrize('size', [(1000, 1000), (1000, 640), (3000, 2000), (2000, 4000), (700, 99)])
@@ -179,13 +204,16 @@ def test_reduced_decoding_gives_the_same_answer(clf, size, progressive):
     im = draw_shoe('nike_air_force_1', seed=size[0]//100, size=1000).resize(size)
     rng = np.random.default_rng(0)
     im = Image.fromarray((np.asarray(im, float)+rng.normal(0, 8, (*im.size[::-1], 3))).clip(0, 255).astype(np.uint8))
-    data,side = jpeg(im, progressive=progressive),clf.card['size']
-    quick,whole = open_square(data, side),open_image(data)
+    data,side = jpeg(im, progressive=progressive),clf.card['detail']
+
+    quick,whole = square(data, side),open_image(data)
     full = whole.crop(subject_box(whole))
     full = full.resize([max(1, round(side*o/max(full.size))) for o in full.size], Image.Resampling.BICUBIC)
     left,top = [round((side-o)/2) for o in full.size]
     inner = np.asarray(quick.crop((left, top, left+full.width, top+full.height)), int)
+
     assert quick.size==(side, side) and np.abs(inner-np.asarray(full, int)).mean()<2
+
     short,long = clf.predict(data),clf.predict(open_image(data))
     assert short.label==long.label and short.scores==pytest.approx(long.scores, abs=.06)
 
@@ -195,8 +223,10 @@ def test_turned_and_reduced():
     exif = Image.Exif()
     exif[0x0112] = 6
     data = jpeg(draw_shoe('puma_suede', seed=1, size=1000).crop((0, 200, 1000, 900)), exif=exif)
-    difference = np.asarray(open_square(data, 140), int)-np.asarray(fit_square(whole := open_image(data), 140, subject_box(whole)), int)
-    assert np.abs(difference).mean()<1.5 and np.asarray(open_square(data, 140))[70, 0].min()==255
+
+    difference = np.asarray(square(data, 140), int)-np.asarray(fit_square(whole := open_image(data), 140, subject_box(whole)), int)
+
+    assert np.abs(difference).mean()<1.5 and np.asarray(square(data, 140))[70, 0].min()==255
 
 
 def in_shop(width, height, left, top):
@@ -209,7 +239,7 @@ def in_shop(width, height, left, top):
 def test_plain_margins_make_no_difference(clf):
     close = in_shop(280, 180, 40, 40)
     for far in in_shop(600, 800, 300, 650), in_shop(900, 400, 350, 200):
-        assert np.abs(np.asarray(open_square(far, 140), int)-np.asarray(open_square(close, 140), int)).mean()<4
+        assert np.abs(np.asarray(square(far, 140), int)-np.asarray(square(close, 140), int)).mean()<4
         assert clf.predict(far).label==clf.predict(close).label
     assert subject_box(in_shop(900, 400, 0, 100))==pytest.approx((0, 60, 240, 240), abs=9)
 
@@ -217,13 +247,15 @@ def test_plain_margins_make_no_difference(clf):
 def test_margins_of_a_large_photo_are_cut_off_the_short_way_too(clf):
     data = jpeg(in_shop(600, 800, 300, 650).resize((3000, 4000)))
     assert subject_box(open_image(data, square=140))==pytest.approx(np.array(subject_box(open_image(data)))/8, abs=3)
-    assert np.abs(np.asarray(open_square(data, 140), int)-np.asarray(open_square(open_image(data), 140), int)).mean()<4
+    assert np.abs(np.asarray(square(data, 140), int)-np.asarray(square(open_image(data), 140), int)).mean()<4
 
 
 def test_evidence_keeps_out_of_plain_margins(clf):
     shop = in_shop(600, 800, 300, 650)
-    seen = clf.evidence(shop)
     left,top,right,bottom = subject_box(shop)
+
+    seen = clf.evidence(shop)
+
     assert seen.shape==(800, 600) and seen[top:bottom, left:right].max()==1
     seen[top:bottom, left:right] = 0
     assert not seen.any()
@@ -252,6 +284,7 @@ def test_filters_of_warnings_stay(clf, shoes):
         before = list(warnings.filters)
         list(clf.predict_many(shoes*4))
         assert warnings.filters==before
+
     assert not said
 
 
@@ -261,8 +294,8 @@ def test_evidence_fits_the_picture(clf, shoes):
         assert seen.shape==size[::-1] and seen.dtype==np.float32 and seen.min()>=0 and seen.max()<=1
 
 
-@pytest.mark.parametrize('box', [(0, 0, 0, 1), (.6, 0, .4, 1), (-1, 0, 1, 1), (0, 0, 1, 40), (0, 0, 1), (0, 0, 1, 1, 1), 5, None, 'left', ('0', '0', '1', '1'),
-    (0, 0, float('nan'), 1), (0, 0, float('inf'), 1), (None,)*4])
+@pytest.mark.parametrize('box', [(0, 0, 0, 1), (.6, 0, .4, 1), (-1, 0, 1, 1), (0, 0, 1, 40), (0, 0, 1), (0, 0, 1, 1, 1), 5, None, 'left',
+    ('0', '0', '1', '1'), (0, 0, float('nan'), 1), (0, 0, float('inf'), 1), (None,)*4])
 def test_a_box_outside_of_the_picture_is_refused(clf, shoes, box):
     with pytest.raises(SneakerError, match='is no part of the picture'): clf.evidence(shoes[0], box=box)
 
@@ -271,7 +304,10 @@ def test_nothing_is_reported_to_anybody(tmp_path):
     "ONNX Runtime's telemetry keeps an identifier on the disk as soon as it is imported, unless it is switched off before"
     env = {k:v for k,v in os.environ.items() if 'TELEMETRY' not in k and k!='CI'}
     env.update({name:str(tmp_path) for name in ('HOME', 'USERPROFILE', 'LOCALAPPDATA', 'TMPDIR', 'TEMP', 'TMP', 'XDG_CACHE_HOME')})
-    subprocess.run([sys.executable, '-c', 'from sneaker_classifier import SneakerClassifier; SneakerClassifier.load()'], check=True, env=env)
+    code = 'from sneaker_classifier import SneakerClassifier; SneakerClassifier.load()'
+
+    subprocess.run([sys.executable, '-c', code], check=True, env=env)
+
     assert not list(tmp_path.rglob('*'))
 
 
@@ -286,14 +322,18 @@ def street():
 def test_a_shoe_far_away_is_looked_at_again(clf, street):
     p = clf.predict(street)
     left,top,right,bottom = np.multiply(p.box, 640)
+
     assert p.label=='vans_old_skool' and p.confidence>=.8
     assert left<440 and top<420 and 540<right<left+260 and 520<bottom<top+260
+
     # The second look is the answer to the part alone.
     part = clf.predict(street.crop([round(o) for o in (left, top, right, bottom)]))
     assert p.scores==pytest.approx(part.scores, abs=1e-5) and p.familiarity==pytest.approx(part.familiarity, abs=1e-4)
+
     seen = clf.evidence(street, box=p.box)
     inside = np.zeros_like(seen, bool)
     inside[round(top):round(bottom), round(left):round(right)] = True
+
     assert seen[inside].max()==1 and not seen[~inside].any()
 
 
@@ -313,6 +353,7 @@ def test_small_part_lies_within_the_picture(size):
             box = small_part(grid, *size)
             if size==(700, 700): assert box and box[0]<=(column+.5)/7<=box[2] and box[1]<=(row+.5)/7<=box[3]
             if box: assert 0<=box[0]<box[2]<=1 and 0<=box[1]<box[3]<=1
+
     assert small_part(np.ones((7, 7)), *size) is None and small_part(np.full((7, 7), np.nan), *size) is None
 
 
@@ -323,9 +364,11 @@ def folder(tmp_path, shoes):
     for name in 'b.jpg', 'a.JPG', 'named like nothing', 'more/c.jpg', 'more/deep/d.jpg', '__MACOSX/a.jpg', '.hidden/a.jpg':
         (top/name).parent.mkdir(parents=True, exist_ok=True)
         (top/name).write_bytes(shoes[0])
-    for name in 'notes.txt', 'notes.jpg', 'empty.jpg', 'Thumbs.db', 'desktop.ini', '._b.jpg', '.DS_Store': (top/name).write_bytes(b'no picture'*(name!='empty.jpg'))
+    for name in 'notes.txt', 'notes.jpg', 'Thumbs.db', 'desktop.ini', '._b.jpg', '.DS_Store': (top/name).write_bytes(b'no picture')
+    (top/'empty.jpg').touch()
     (top/'cut.jpg').write_bytes(shoes[0][:2000])
     return top
+
 
 whole = ['a.JPG', 'b.jpg', 'cut.jpg', 'more/c.jpg', 'more/deep/d.jpg', 'named like nothing']
 
@@ -337,6 +380,7 @@ def test_a_folder_means_the_pictures_in_it(folder):
     assert sorted(found(folder, folder, others))==whole and found(folder, folder)==found(str(folder), folder)
     assert sorted(o.name for o in others)==['empty.jpg', 'notes.jpg', 'notes.txt']
     assert list(find_pictures('shoe.jpg'))==['shoe.jpg']   # whether there is one or not
+
     (folder/'bare').mkdir()
     assert found(folder/'bare', folder)==[]
 
@@ -346,20 +390,26 @@ def test_links_in_circles_do_no_harm(folder):
     (folder/'more'/'up').symlink_to(folder, target_is_directory=True)
     (folder/'again').symlink_to(folder/'more', target_is_directory=True)
     (folder/'nowhere.jpg').symlink_to(folder/'no such file.jpg')
+
     names = [Path(o).name for o in find_pictures(folder)]
+
     assert sorted(names)==sorted([*(Path(o).name for o in whole), 'nowhere.jpg'])
     assert len(list(find_pictures(str(folder/'**'/'*.jpg'))))<20
 
 
-@pytest.mark.parametrize('pattern, names', [('*.jpg', ['b.jpg', 'cut.jpg', 'empty.jpg', 'notes.jpg']), ('[ab].*', ['a.JPG', 'b.jpg']), ('?.jpg', ['b.jpg']),
-    ('**/[cd].jpg', ['more/c.jpg', 'more/deep/d.jpg']), ('m*', ['more/c.jpg', 'more/deep/d.jpg']), ('*/*.jpg', ['more/c.jpg']), ('*.gif', []), ('a***b', []), ('[', [])])
+@pytest.mark.parametrize('pattern, names', [('*.jpg', ['b.jpg', 'cut.jpg', 'empty.jpg', 'notes.jpg']), ('[ab].*', ['a.JPG', 'b.jpg']),
+    ('?.jpg', ['b.jpg']), ('**/[cd].jpg', ['more/c.jpg', 'more/deep/d.jpg']), ('m*', ['more/c.jpg', 'more/deep/d.jpg']),
+    ('*/*.jpg', ['more/c.jpg']), ('*.gif', []), ('a***b', []), ('[', [])])
 def test_patterns(folder, pattern, names):
     got = found(str(folder/pattern), folder)
     if os.name=='nt': got = [o for o in got if o!='a.JPG' or '[' in pattern]   # where case makes no difference
+
     assert got==names
 
 
-def test_two_stars_find_each_once(folder): assert sorted(found(str(folder/'**'), folder))[:2]==whole[:2] and len(found(str(folder/'**'/'c.jpg'), folder))==1
+def test_two_stars_find_each_once(folder):
+    assert sorted(found(str(folder/'**'), folder))[:2]==whole[:2]
+    assert len(found(str(folder/'**'/'c.jpg'), folder))==1
 
 
 def test_a_file_called_like_a_pattern(tmp_path, shoes):
@@ -373,6 +423,7 @@ def test_a_huge_folder_starts_at_once(tmp_path, shoes, monkeypatch):
         (tmp_path/f'{i:02}'/'shoe.jpg').write_bytes(shoes[0])
     seen,before = [],Path.iterdir
     monkeypatch.setattr(Path, 'iterdir', lambda self: seen.append(self) or before(self))
+
     assert Path(next(find_pictures(tmp_path))).parent.name=='00' and len(seen)==2
 
 
@@ -383,30 +434,39 @@ def test_places_are_paths(place):
 
 def test_command_takes_folders_and_patterns(folder):
     said = command('predict', 'photos', 'photos/[', 'photos/*.jpg', 'nothing', cwd=folder.parent).stdout.splitlines()
+
     assert [o.split(': ')[0].replace(os.sep, '/') for o in said[:6]]==[f'photos/{o}' for o in found(folder, folder)]
     assert 'photos/[: This picture cannot be used: no file fits this pattern.' in said
     assert 'nothing: This picture cannot be used: there is no such file.' in said
     assert said[-1].startswith('12 photos: ') and ' 6 could not be used. 3 files in folders are no pictures.' in said[-1]
+
     (folder.parent/'bare').mkdir()
-    assert 'bare: This picture cannot be used: there are no pictures in this folder.' in command('predict', 'bare', cwd=folder.parent, ok=False).stdout
+    said = command('predict', 'bare', cwd=folder.parent, ok=False).stdout
+    assert 'bare: This picture cannot be used: there are no pictures in this folder.' in said
 
 
 def test_command_writes_json_and_csv(folder, clf):
     done = command('predict', 'photos', 'nothing.jpg', '--json', '--csv', 'out/answers.csv', cwd=folder.parent)
+
     answers = [json.loads(o) for o in done.stdout.splitlines()]
-    assert [bool(o['error']) for o in answers]==[o['file'] in (str(Path('photos/cut.jpg')), 'nothing.jpg') for o in answers] and len(answers)==7
+    unusable = str(Path('photos/cut.jpg')), 'nothing.jpg'
+    assert [bool(o['error']) for o in answers]==[o['file'] in unusable for o in answers] and len(answers)==7
     assert {'file', 'label', 'brand', 'model', 'confidence', 'sure', 'scores', 'brands', 'error'}<=set(answers[0])
+
     expected = clf.predict(folder/'a.JPG')
     assert answers[0]['label']==expected.label and list(answers[0]['scores'])==list(expected.scores)
     assert '7 photos: ' in done.stderr
+
     table = (folder.parent/'out'/'answers.csv').read_bytes()
     assert table.startswith(b'\xef\xbb\xbf') and list((folder.parent/'out').iterdir())==[folder.parent/'out'/'answers.csv']
     rows = list(csv.DictReader(io.StringIO(table.decode('utf-8-sig'))))
     assert [(o['file'], o['brand']) for o in rows]==[(o['file'], o['brand']) for o in answers]
+
     last = command('predict', 'photos/b.jpg', '--csv', 'photos', cwd=folder.parent, ok=False).stderr.strip().splitlines()[-1]
     assert 'photos is a folder' in last
 
 
 def test_cells_that_are_formulas_are_none():
-    lines = answers_csv(['=1+1.jpg', '@x', 'shoe.jpg'], [Prediction('a', '-Brand', '+Model', .5, sure=True), Prediction(error='no'), Prediction()]).splitlines()
+    answers = [Prediction('a', '-Brand', '+Model', .5, sure=True), Prediction(error='no'), Prediction()]
+    lines = answers_csv(['=1+1.jpg', '@x', 'shoe.jpg'], answers).splitlines()
     assert lines[1:]==["'=1+1.jpg,'-Brand,'+Model,0.5000,yes,", "'@x,,,,,no", 'shoe.jpg,,,0.0000,no,']

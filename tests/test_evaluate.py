@@ -1,0 +1,54 @@
+"Scores, thresholds and doubt, at their edges"
+import numpy as np
+import pytest
+from conftest import needs
+
+needs('fastai')
+from sneaker_classifier import SneakerClassifier
+from sneaker_classifier.evaluate import cross_fitted, false_certainty, sure_threshold, validation_logits, validation_report
+from sneaker_classifier.files import SneakerError
+
+
+@pytest.fixture(scope='module')
+def clf(): return SneakerClassifier.load()
+
+@pytest.fixture(scope='module')
+def report(clf): return validation_report(clf)
+
+
+def test_scores_add_up(clf, report):
+    scores = report.per_class()
+
+    assert (len(scores), len(report.per_brand()))==(len(clf.labels), len(clf.brands))
+    assert scores.eval('recall*pictures').sum()/len(report.answers)==pytest.approx(report.metrics['top1'], abs=2e-3)
+    assert report.confused(1000).pictures.sum()==(~report.right).sum()
+    assert report.metrics['top1']<=min(report.metrics['top3'], report.metrics['brand'])
+
+
+def test_confusion_of_all_classes_and_of_some(report):
+    from matplotlib import pyplot as plt
+    for n in (None, 8): assert len(report.plot_confusion(n).get_xticks())==(n or len(report.names))
+    plt.close('all')
+
+
+@pytest.mark.parametrize('scores, correct, precision, threshold', [
+    ([.9, .9, .5], [True, False, True], .6, .5),
+    ([.9, .8, .7], [True, True, False], .95, .8)])
+def test_the_lowest_threshold_that_is_precise_enough(scores, correct, precision, threshold):
+    assert sure_threshold(np.array(scores), np.array(correct), precision)==threshold
+
+
+@pytest.mark.parametrize('scores, correct, precision', [([.9, .8], [False, False], .95), ([.9, .9], [True, False], .6)])
+def test_where_no_threshold_is_precise_enough(scores, correct, precision):
+    "Answers of one score are sure together or not at all"
+    assert .9<sure_threshold(np.array(scores), np.array(correct), precision)<.91
+
+
+def test_a_single_picture_is_judged_by_itself(clf):
+    logits,targets,groups = validation_logits(clf)
+    assert 0<=cross_fitted(logits[:1], targets[:1], groups[:1], .95)['ece']<=1
+
+
+def test_nothing_unknown(clf):
+    with pytest.raises(SneakerError, match='nowhere is not a folder'): false_certainty(clf, 'nowhere')
+    with pytest.raises(SneakerError, match='no picture of something unknown'): false_certainty(clf, [b'no picture'])
