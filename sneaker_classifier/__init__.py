@@ -1,10 +1,13 @@
 __version__ = "0.0.1"
 
-import os
+import os, warnings
 from importlib import import_module
 
 # ONNX Runtime reports to its maker from the moment it is imported, unless one of these is set before; which one depends on its version.
 for _name in ('ORT_DISABLE_TELEMETRY', 'ORT_TELEMETRY_DISABLED'): os.environ[_name] = '1'
+
+# fastai and timm call torch.jit.script while they load, and torch complains about it each time.
+warnings.filterwarnings('ignore', '`torch.jit', FutureWarning)
 
 _homes = dict(SneakerClassifier='predict', Prediction='predict', open_image='images', sanitize='images', safe_name='images',
     BadImage='images', load_settings='settings')

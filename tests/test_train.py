@@ -7,8 +7,8 @@ from conftest import needs
 from local_web import LocalWeb
 
 needs('fastai')
-# First, because it silences a warning of torch's
-from sneaker_classifier.data import Backdrop, OpenSquare, labelled_items, learned_by, open_all, picture_id, sneaker_dls, split_items
+from sneaker_classifier.data import (Backdrop, OpenSquare, labelled_items, learned_by, open_all, picture_id, plain_background,
+    sneaker_dls, split_items)
 import numpy as np
 import timm
 import torch
@@ -98,6 +98,20 @@ def test_classes_come_by_the_square_root_of_their_size(items, quick):
     counts = np.bincount(torch.cat([y for _ in range(20) for _,y in dls.train]).cpu(), minlength=4)
     sizes = few[~few.is_valid].label.value_counts()[list(dls.vocab)].to_numpy()
     assert sizes.min()<sizes.max()/4 and counts/counts.sum()==pytest.approx(sizes**.5/(sizes**.5).sum(), abs=.04)
+
+
+@pytest.mark.parametrize('batch_size, repeats, batches', [(500, 1, 1), (4, 3, 12)])
+def test_few_pictures_may_be_a_batch(items, quick, batch_size, repeats, batches):
+    few = split_items(items.groupby('label').head(5))
+    dls = sneaker_dls(few, replace(quick, batch_size=batch_size, repeats=repeats))
+    assert len(dls.train)==batches
+
+
+def test_the_background_is_found_where_it_is_plain():
+    grainy = Image.effect_noise((60, 40), 64).convert('RGB')
+    grey = Image.new('RGB', (60, 40), 'whitesmoke')
+    grey.paste('white', (20, 10, 40, 30))
+    assert [(np.asarray(plain_background(o))>0).sum() for o in (grainy, grey)]==[0, 60*40-20*20]
 
 
 def test_sneakers_start_takes_body_and_rows_of_known_labels(items, quick):
