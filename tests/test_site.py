@@ -1,5 +1,5 @@
 "A site that says what the notebooks say, to everybody, and needs no other host for it"
-import json, re, shutil, subprocess, sys
+import re, shutil, subprocess, sys
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
