@@ -21,7 +21,7 @@ def letters(text): return re.sub(r'\W|_', '', text)
 def paragraphs(path):
     "What a notebook says, without the marks of markdown"
     for o in cells(path, 'markdown')[1:]:
-        o = re.sub(r'^```.*?^```', '', o, flags=re.S | re.M)
+        o = re.sub(r'^```.*?^```|<!--.*?-->', '', o, flags=re.S | re.M)
         for text in re.split(r'\n\s*\n|\n(?=[-|#\d])', o):
             if set(text)<=set('|- :\n'): continue
             yield re.sub(r'<(https?:[^>]*)>', r'\1', re.sub(r'!?\[([^]]*)\]\([^)]*\)', r'\1', text)).lstrip('#- 0123456789.')
