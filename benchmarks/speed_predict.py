@@ -137,7 +137,8 @@ def main(
         shoes = drawn(Path(d))
         rows = [o|dict(what='a drawing of 1,000 pixels, `predict`') for o in (one(shoes, model), beside_fastai(shoes, model))]
         if photos:
-            from sneaker_classifier.evaluate import not_trained_on
-            shoes = list(not_trained_on(listed(photos), model).file)
+            from sneaker_classifier.data import picture_id, read_split
+            split,table = read_split(Path(model)),listed(photos)
+            shoes = list(table.file[table.file.map(picture_id).isin(split.id[split.is_valid])])
             rows = [one(shoes, model), beside_fastai(shoes, model), *rows]
         record('speed_predict', [*rows, *many(shoes, model, n), from_start(shoes[0], model)])

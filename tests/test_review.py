@@ -161,7 +161,7 @@ def test_in_a_browser(browser, notebook, clean, tmp_path):
     def run_cell(page):
         page.wait_for_selector('.jp-Notebook .jp-CodeCell', timeout=90_000)
         page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]', timeout=90_000, state='attached')
-        # A key pressed before the page listens is lost. A cell that is run twice makes a second page that knows less, so patience comes first.
+        # A key pressed before the page listens is lost. But a cell that is run twice makes a second page, which knows less: so wait.
         for _ in range(4):
             page.click('.jp-Notebook .jp-CodeCell .cm-content')
             page.keyboard.press('Shift+Enter')
