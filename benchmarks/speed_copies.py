@@ -30,7 +30,7 @@ def all_pairs(h):
 
 def found(pairs, n):
     "Which share of the copies is connected with its original"
-    _,group = connected_components(coo_array((np.ones(len(pairs)), np.asarray(pairs).T), (n, n)))
+    _,group = connected_components(coo_array((np.ones(len(pairs)), pairs[:,:2].T), (n, n)))
     return np.mean(group[0::5][:len(group[1::5])]==group[1::5])
 
 def timed(f):
