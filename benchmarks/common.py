@@ -2,7 +2,7 @@
 
 Each benchmark answers one question, prints its figures and writes them to results/<its name>.csv, with the machine, the date and
 the commit. `python benchmarks/report.py` makes README.md of these files."""
-import io, json, platform, subprocess, sys, time
+import io, json, platform, re, subprocess, sys, time
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -47,9 +47,12 @@ def alone(file, *args):
     return json.loads(said.stdout.splitlines()[-1])
 
 def megabytes():
-    "The most memory that this process has held (Linux counts in KB, macOS in bytes)"
-    import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(1e6 if sys.platform=='darwin' else 1e3)
+    "The most memory that this process has held"
+    # On Linux the system's own count would begin with what the process that started this one had held.
+    status = Path('/proc/self/status')
+    if status.is_file(): return int(re.search(r'VmHWM:\s+(\d+) kB', status.read_text())[1])*1024/1e6
+    import resource # which Windows does not have
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6 # bytes, on macOS
 
 def machine():
     "Cores, processor, system and Python, in words"
