@@ -4,12 +4,14 @@ from dataclasses import fields, is_dataclass
 from functools import reduce
 from importlib import import_module
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 import matplotlib as mpl
 import matplotlib.font_manager
+import nbformat
 from fastcore.basics import AttrDict
 from fastcore.docments import DocmentText
-from fastcore.nbio import read_nb, write_nb
+from fastcore.nbio import mk_cell, read_nb, write_nb
 from matplotlib.mathtext import math_to_image
 from nbconvert import MarkdownExporter
 from nbdev.config import get_config
@@ -17,7 +19,7 @@ from nbdev.process import Processor
 from nbdev.processors import FilterDefaults, exec_show_docs
 from nbdev.quarto import refresh_quarto_yml
 from PIL import Image, ImageDraw, ImageFont
-from sneaker_classifier.samples import LABELS, draw_shoe
+from sneaker_classifier.samples import LABELS, draw_shoe, make_samples
 from smalldocs.config import load
 from smalldocs.site import Site
 
@@ -25,9 +27,47 @@ root = Path(__file__).parent
 expected = ('output-file is not read', 'unknown key format-links') # what nbdev writes for Quarto; `Pages.read` sees to the first
 
 
+# Notebooks as they stand on GitHub, and in Colab
+
+colab_badge = '[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]'
+
+def colab_cells(
+    path:Path # Of a notebook
+)->tuple[str,str]:
+    "A badge that opens the notebook in Colab, and a cell that fetches the project where it is not at hand"
+    url = get_config().git_url
+    owner,name = url.rsplit('/', 2)[1:]
+    at = f'https://colab.research.google.com/github/{owner}/{name}/blob/{get_config().branch}/{path.relative_to(root).as_posix()}'
+    return f'{colab_badge}({at})', f"""#| hide
+# Fetches the project where it is not at hand, as in Colab. In a clone of it this does nothing.
+from importlib.util import find_spec
+from pathlib import Path
+if not any((o/'settings.ini').is_file() for o in Path('any').resolve().parents):
+    if not find_spec('sneaker_classifier'):
+        !git clone -q --depth 1 {url}
+        %pip install -q "./{name}[train]"
+    %cd -q {name}/nbs"""
+
+def write_colab_cells():
+    "Give each notebook the cells of `colab_cells`, below its title"
+    for path in notebooks():
+        nb = read_nb(path)
+        has = nb.cells[1].source.startswith(colab_badge)
+        badge,fetch = colab_cells(path)
+        nb.cells[1:3 if has else 1] = [mk_cell(badge, 'markdown'), mk_cell(fetch)]
+        for o,kept in zip(nb.cells[1:3], ('open-in-colab', 'fetch-project')): o['id'] = kept
+        write_nb(nb, path)
+
+def notebooks(): return sorted(o for o in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts)
+
 def readme():
     "The text of README.md, made from the front page's notebook"
-    return MarkdownExporter().from_filename('nbs/index.ipynb')[0]
+    nb = nbformat.read(root/'nbs'/'index.ipynb', as_version=4)
+    nb.cells = [o for o in nb.cells if not o.source.startswith('#| hide')]
+    nb.metadata.language_info = dict(name='python')
+    for o in nb.cells: o.transient = dict(remove_source=o.source.startswith('#| echo: false'))
+    text = MarkdownExporter().from_notebook_node(nb)[0]
+    return re.sub(r'\]\((?!https?:|#|\.\./)', '](nbs/', text).replace('](../', '](')
 
 
 # Documentation of names
@@ -154,6 +194,25 @@ def draw_pictures(to=root/'nbs'):
     card.save(to/'card.jpg', quality=85)
 
 
+def photograph_page(to=root/'nbs'/'app.png'):
+    "The page at work, with a model that learned from drawings; made once, in Chromium: python -c 'import docs; docs.photograph_page()'"
+    from playwright.sync_api import sync_playwright
+    from sneaker_classifier.app import launch
+    from sneaker_classifier.export import sneaker_train
+    with TemporaryDirectory() as d, sync_playwright() as p:
+        sneaker_train(make_samples(f'{d}/photos', n=60, size=160), f'{d}/model')
+        draw_shoe('adidas_superstar', seed=1000, size=480).save(f'{d}/shoe.png')
+        app = launch(f'{d}/model', port=0)
+        page = p.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox']).new_page(viewport=dict(width=1000, height=760))
+        page.goto(app.local_url)
+        page.set_input_files('#photo input[type=file]', f'{d}/shoe.png')
+        page.wait_for_selector('.result figure')
+        page.wait_for_load_state('networkidle')
+        picture = Image.open(io.BytesIO(page.screenshot()))
+        app.close()
+    picture.convert('RGB').quantize(128).save(to, optimize=True)
+
+
 # The site
 
 class Lessons(FilterDefaults):
@@ -170,18 +229,25 @@ class Pages(Site):
 
     def find_page(self, target): return next((o for o in self.pages.values() if o.out==target), None) or super().find_page(target)
 
+def outside(path, link):
+    "Where on GitHub a link of a notebook leads that leaves the folder of notebooks; any other link as it is"
+    to = (path.parent/link).resolve()
+    return link if root/'nbs' in to.parents else f'{get_config().git_url}/blob/{get_config().branch}/{to.relative_to(root).as_posix()}'
+
 def prepare(nbs, to):
     "Copy what pages are made of, with the documentation of names in it; gives the address of each notebook's page"
     addresses = {}
     shutil.rmtree(to, ignore_errors=True)
     shutil.copytree(nbs, to, ignore=shutil.ignore_patterns('.*', '*.ipynb', '__pycache__'))
     own = f'{get_config().doc_host}{get_config().doc_baseurl}/'
-    for f in sorted(nbs.rglob('*.ipynb')):
-        if '.ipynb_checkpoints' in f.parts: continue
+    for f in notebooks():
         nb = read_nb(f)
         Lessons()(nb)
         for cell in nb.cells:
-            if cell.cell_type=='markdown': cell.source = cell.source.replace(f']({own}', '](/')
+            # A picture from another host would tell it who reads; files of the project are not part of the site
+            if cell.cell_type=='markdown':
+                source = cell.source.replace(colab_badge, '[Open in Colab]').replace(f']({own}', '](/')
+                cell.source = re.sub(r'(?<=\]\()[^):#]+(?=\))', lambda o: outside(f, o[0]), source)
             for o in cell.get('outputs', []):
                 text = o.get('data', {}).get('text/markdown')
                 if text: o['data']['text/markdown'] = ''.join(text).replace(f']({own}', '](/')
@@ -242,5 +308,6 @@ def site():
 
 
 if __name__ == '__main__':
+    write_colab_cells()
     Path('README.md').write_text(readme(), encoding='utf-8', newline='\n')
     site()

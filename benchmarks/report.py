@@ -1,5 +1,5 @@
 """Makes README.md of the results: python benchmarks/report.py"""
-import ast
+import ast, re
 
 import pandas as pd
 from common import results, root
@@ -7,6 +7,10 @@ from common import results, root
 sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clean', 'speed_copies', 'speed_neighbours', 'speed_train'),
     'Quality':('quality_model', 'quality_starts', 'quality_source', 'quality_copies', 'quality_known', 'quality_labels'),
     'Safety':('safety_kills',)}
+
+# Of long tables, the rows to show
+brief = dict(quality_model='(kept back|other shops): (top-1|brand|right)|(photos|behind): top-1|, called sure',
+    quality_copies='mean|precision$|pictures', speed_neighbours='fit|50,000', speed_copies='100,000', quality_source='top-1')
 
 columns = ['what', 'ours', 'unit', 'peer', 'theirs', 'ratio', 'pictures', 'low', 'high', 'machine', 'date', 'commit']
 
@@ -37,9 +41,11 @@ def part(name):
     if not file.is_file(): return f'### {question}\n\n`{name}.py` has not been run.\n'
     table = pd.read_csv(file).reindex(columns=columns)
     table['unit'] = table.unit.fillna('')
-    lines = ['|  | ours | beside | ratio |', '|---|---|---|---|', *map(line, table.itertuples())]
+    shown = table[[bool(re.search(brief.get(name, ''), o)) for o in table.what]]
+    lines = ['|  | ours | beside | ratio |', '|---|---|---|---|', *map(line, shown.itertuples())]
     first = table.iloc[0]
     where = f'`{name}.py`, {first.date}, commit {first.commit}, {first.machine}.'
+    if (more := len(table)-len(shown)): where += f' {more} more rows are in its file.'
     return f'### {question}\n\n'+'\n'.join(lines)+f'\n\n{where}\n'
 
 if __name__=='__main__':

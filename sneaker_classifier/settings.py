@@ -6,16 +6,19 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/settings.html.md""
 
 # %% auto #0
 __all__ = ['left_behind', 'to_label', 'is_label', 'SneakerClass', 'class_of', 'labelled_files', 'SettingsError', 'Scrape',
-           'Training', 'Evaluation', 'App', 'Limits', 'nearest', 'Settings', 'find_settings', 'load_settings']
+           'Training', 'Evaluation', 'App', 'Limits', 'nearest', 'Settings', 'find_settings', 'load_settings',
+           'sneaker_settings']
 
 # %% ../nbs/00_settings.ipynb #d079ca08
 import configparser, difflib, re, unicodedata
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from fastcore.script import call_parse
 from pathvalidate import is_valid_filename
 
-from .files import SneakerError, files_below, is_left_behind, printable, reading, reason
+from .commands import command
+from .files import SneakerError, files_below, is_left_behind, printable, reading, reason, write_whole
 
 # %% ../nbs/00_settings.ipynb #901b2653
 def _letters(text):
@@ -287,3 +290,13 @@ def load_settings(
     scratch = _from_scratch(training, scratch, f'{path.name} [scratch]')
     if parts['training'].start=='scratch': parts['training'] = scratch
     return Settings(classes, **parts, scratch=scratch, path=path)
+
+# %% ../nbs/00_settings.ipynb #a1f00c12
+@call_parse
+@command('Stopped. Either all of settings.ini is written or nothing.')
+def sneaker_settings():
+    "Write the settings that came with the package to settings.ini in this folder, to be changed"
+    path = Path('settings.ini')
+    if path.exists(): raise SneakerError('There is a settings.ini in this folder already. It stays as it is.')
+    write_whole(path, _packaged().read_bytes())
+    print('settings.ini is written. Started in this folder or below it, every command reads it.')

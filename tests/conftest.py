@@ -1,16 +1,27 @@
 "Drawn photos, and a small model trained on them by the command that people use"
-import os, shutil, subprocess, sys
+import os, pickle, shutil, subprocess, sys
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from made import changed_settings, root
+from sneaker_classifier.files import usable_cores
 from sneaker_classifier.samples import make_samples
 
 # The tests talk to this machine alone, which no proxy leads to.
 os.environ['no_proxy'] = '*'
+# Trainings of several test processes would wait for each other's threads.
+if workers := int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 0)):
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, usable_cores()//workers)))
+
+
+def pytest_collection_modifyitems(items):
+    "What tests of one file share is made once, by one process; notebooks have nothing to share"
+    for o in items:
+        if o.path.stem!='test_project': o.add_marker(pytest.mark.xdist_group(o.path.stem))
 
 
 def absent(what):
@@ -54,12 +65,29 @@ def command(name, *args, cwd=root, ok=True):
 
 
 @pytest.fixture(scope='session')
-def photos(tmp_path_factory):
+def shared(tmp_path_factory, worker_id):
+    "A folder that all test processes share"
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id=='master' else base.parent)/'shared'
+    folder.mkdir(exist_ok=True)
+    return folder
+
+def once(path, make):
+    "What `make` gave, in whichever test process came first"
+    with FileLock(f'{path}.lock'):
+        if not path.exists(): path.write_bytes(pickle.dumps(make()))
+    return pickle.loads(path.read_bytes())
+
+
+@pytest.fixture(scope='session')
+def photos(shared):
     "Twenty drawings of each of the four classes, and two files that are no pictures"
-    path = make_samples(tmp_path_factory.mktemp('photos'), n=20, size=64)
-    (path/'puma_suede'/'notes.jpg').write_text('buy new laces')
-    (path/'puma_suede'/'empty.png').touch()
-    return path
+    def make():
+        path = make_samples(shared/'photos', n=20, size=64)
+        (path/'puma_suede'/'notes.jpg').write_text('buy new laces')
+        (path/'puma_suede'/'empty.png').touch()
+        return path
+    return once(shared/'photos.pkl', make)
 
 
 @pytest.fixture(scope='session')
@@ -71,7 +99,7 @@ def quick_settings(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def trained(photos, quick_settings, tmp_path_factory):
+def trained(photos, quick_settings, shared):
     "A model folder, and what sneaker-train said while making it"
-    out = tmp_path_factory.mktemp('models')/'mine'
-    return out, command('train', '--data', photos, '--out', out, '--settings', quick_settings)
+    out = shared/'mine'
+    return once(shared/'trained.pkl', lambda: (out, command('train', '--data', photos, '--out', out, '--settings', quick_settings)))
