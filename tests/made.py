@@ -7,11 +7,13 @@ from PIL import Image
 root = Path(__file__).resolve().parent.parent
 
 
-def jpeg(im, quality=90, **kw):
-    "A picture as the bytes of a JPEG"
+def encoded(im, fmt, **kw):
+    "A picture as the bytes of a file"
     out = io.BytesIO()
-    im.save(out, 'JPEG', quality=quality, **kw)
+    im.save(out, fmt, **kw)
     return out.getvalue()
+
+def jpeg(im, quality=90, **kw): return encoded(im, 'JPEG', quality=quality, **kw)
 
 def saved_anew(im, quality=85): return Image.open(io.BytesIO(jpeg(im, quality))).convert('RGB')
 

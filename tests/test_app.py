@@ -9,10 +9,9 @@ from gradio_client import Client, handle_file
 from local_web import LocalWeb
 from PIL import Image
 
-from sneaker_classifier import Prediction, SneakerClassifier, app as app_module
+from sneaker_classifier import SneakerClassifier, app as app_module
 from sneaker_classifier.app import answer_html, build_app, card_text, known_html, launch, save_correction
 from sneaker_classifier.guard import free_port, hooks, missing_hooks, only_uploads, upload_folder
-from sneaker_classifier.predict import answers_csv
 from sneaker_classifier.images import sanitize
 from sneaker_classifier.samples import draw_shoe
 from sneaker_classifier.settings import SneakerError
@@ -182,12 +181,6 @@ def test_an_upload_that_the_disk_does_not_take(app, monkeypatch):
     r = httpx.post(f'{app.local_url}gradio_api/upload', files=dict(files=('x.jpg', b'x')))
 
     assert r.status_code==507 and 'cannot be written' in r.text and not any(Path(upload_folder().name).iterdir())
-
-
-def test_spreadsheets_get_no_formulas():
-    names = ['=1+1.jpg', '+1.jpg', '-1.jpg', '@x.jpg', 'a,"b".jpg', 'é.jpg']
-    lines = answers_csv(names, [Prediction(error='no')]*len(names)).splitlines()[1:]
-    assert lines==["'=1+1.jpg,,,,,no", "'+1.jpg,,,,,no", "'-1.jpg,,,,,no", "'@x.jpg,,,,,no", '"a,""b"".jpg",,,,,no', 'é.jpg,,,,,no']
 
 
 def evil_model(folder):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from made import encoded
 from test_app import evil_model, left
 
 from sneaker_classifier import Prediction, SneakerClassifier
@@ -87,12 +88,6 @@ def test_answer_evidence_and_choice(page, shoe):
     assert maps(page)==[False, False, '0.9']
     assert all('mostly' in o for o in page.evaluate('[...document.querySelectorAll(".map")].map(e => e.alt)'))
     assert not left()
-
-
-def _png(im):
-    out = io.BytesIO()
-    im.save(out, 'PNG')
-    return out.getvalue()
 
 
 def test_camera(page):
@@ -357,7 +352,7 @@ def test_dropped_and_pasted(page, shoe):
     page.evaluate('''async data => {
         const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
         await navigator.clipboard.write([new ClipboardItem({'image/png': new Blob([bytes], {type: 'image/png'})})]);
-    }''', b64encode(_png(draw_shoe('adidas_superstar', seed=2, size=200))).decode())
+    }''', b64encode(encoded(draw_shoe('adidas_superstar', seed=2, size=200), 'PNG')).decode())
 
     def drop(): page.dispatch_event('#photo button.center', 'drop', dict(dataTransfer=transfer))
     def paste(): page.click('#photo [aria-label="Paste from clipboard"]')

@@ -7,7 +7,7 @@ import pytest
 from conftest import command
 from gradio_client import Client, handle_file
 from local_web import svg
-from made import huge_png
+from made import encoded, huge_png
 from PIL import Image
 from pillow_heif import encode
 
@@ -17,9 +17,9 @@ from sneaker_classifier.samples import draw_shoe
 
 
 def _file(im, fmt, **kw):
+    if fmt!='HEIF': return encoded(im, fmt, **kw)
     out = io.BytesIO()
-    if fmt=='HEIF': encode(im.mode, im.size, im.tobytes(), out, **kw)
-    else: im.save(out, fmt, **kw)
+    encode(im.mode, im.size, im.tobytes(), out, **kw)
     return out.getvalue()
 
 shoe = draw_shoe('puma_suede', size=200)

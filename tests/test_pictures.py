@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import chunk
+from made import chunk, encoded
 from PIL import Image, ImageCms, ImageOps
 from pillow_heif import encode
 
@@ -18,10 +18,7 @@ shoe = draw_shoe('puma_suede', size=200).crop((0, 0, 200, 120))
 srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
 
 
-def file(fmt, im=shoe, **kw):
-    out = io.BytesIO()
-    im.save(out, fmt, **kw)
-    return out.getvalue()
+def file(fmt, im=shoe, **kw): return encoded(im, fmt, **kw)
 
 
 def heif(im=shoe, **kw):

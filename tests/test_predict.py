@@ -244,7 +244,7 @@ def test_plain_margins_make_no_difference(clf):
     assert subject_box(in_shop(900, 400, 0, 100))==pytest.approx((0, 60, 240, 240), abs=9)
 
 
-def test_margins_of_a_large_photo_are_cut_off_the_short_way_too(clf):
+def test_margins_are_the_same_when_a_large_photo_is_unpacked_the_quick_way(clf):
     data = jpeg(in_shop(600, 800, 300, 650).resize((3000, 4000)))
     assert subject_box(open_image(data, square=140))==pytest.approx(np.array(subject_box(open_image(data)))/8, abs=3)
     assert np.abs(np.asarray(square(data, 140), int)-np.asarray(square(open_image(data), 140), int)).mean()<4
@@ -468,5 +468,5 @@ def test_command_writes_json_and_csv(folder, clf):
 
 def test_cells_that_are_formulas_are_none():
     answers = [Prediction('a', '-Brand', '+Model', .5, sure=True), Prediction(error='no'), Prediction()]
-    lines = answers_csv(['=1+1.jpg', '@x', 'shoe.jpg'], answers).splitlines()
-    assert lines[1:]==["'=1+1.jpg,'-Brand,'+Model,0.5000,yes,", "'@x,,,,,no", 'shoe.jpg,,,0.0000,no,']
+    lines = answers_csv(['=1+1.jpg', '@x', 'a,"b" é.jpg'], answers).splitlines()
+    assert lines[1:]==["'=1+1.jpg,'-Brand,'+Model,0.5000,yes,", "'@x,,,,,no", '"a,""b"" é.jpg",,,0.0000,no,']

@@ -3,6 +3,7 @@ import shutil, subprocess, sys
 from pathlib import Path
 
 import pytest
+from fastcore.nbio import read_nb
 from conftest import needs, root
 
 notebooks = sorted(o for o in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts)
@@ -27,11 +28,26 @@ def test_modules_are_in_step(tmp_path):
     assert [name for name in after if before.get(name)!=after[name]]==[]
 
 
-def test_readme_is_in_step(monkeypatch):
+@pytest.fixture
+def docs(monkeypatch):
     monkeypatch.chdir(root)
-    sys.path.insert(0, str(root))
-    from docs import readme
-    assert readme()==(root/'README.md').read_text(encoding='utf-8')
+    monkeypatch.syspath_prepend(root)
+    return needs('docs')
+
+def test_readme_is_in_step(docs): assert docs.readme()==(root/'README.md').read_text(encoding='utf-8')
+
+
+@pytest.mark.parametrize('path', notebooks, ids=lambda p: p.stem)
+def test_notebooks_open_in_colab(path, docs):
+    below_title = read_nb(path).cells[1:3]
+    assert tuple(o.source for o in below_title)==docs.colab_cells(path)
+
+
+def test_where_the_repository_lives_is_said_once(docs):
+    files = [o for o in (root/'CITATION.cff', *root.glob('*.md'), *root.glob('.github/**/*.*'), root/'docs.py') if o.name!='README.md']
+    said = {o.name:o.read_text(encoding='utf-8') for o in files}
+    said |= {o.name:'\n'.join(c.source for c in read_nb(o).cells[3:]) for o in notebooks}
+    assert [name for name,text in said.items() if docs.get_config().git_url in text]==[]
 
 
 def test_nothing_is_skipped_in_ci(monkeypatch):
