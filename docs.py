@@ -164,16 +164,18 @@ def labels(code):
         and re.search(r'[^\W\d_]{3}', c.value)]
 
 class Alternatives(Processor):
-    "Gives each picture a text for those who cannot see it: what the lesson says just before it, and what is written on it"
+    "Gives each picture without a `fig-alt` a text for those who cannot see it: what the lesson says before it, and what is written on it"
     def begin(self): self.said = 'A picture made by the code above'
 
     def cell(self, cell):
         if cell.cell_type=='markdown': self.said = sentence(cell.source or '') or self.said
         outputs = [o for o in cell.get('outputs', []) if 'data' in o]
-        text = self.said if self.said[-1] in '.?!' else f'{self.said}.'
-        if written := labels(cell.source or ''): text += f' On it: {", ".join(dict.fromkeys(written))}.'
-        if any(k.startswith('image/') for o in outputs for k in o['data']):
-            cell.source = f'#| fig-alt: {json.dumps(text, ensure_ascii=False)}\n{cell.source}'
+        if own := re.match(r'#\| fig-alt: *(.+)', cell.source or ''): text = own[1]
+        else:
+            text = self.said if self.said[-1] in '.?!' else f'{self.said}.'
+            if written := labels(cell.source or ''): text += f' On it: {", ".join(dict.fromkeys(written))}.'
+            if any(k.startswith('image/') for o in outputs for k in o['data']):
+                cell.source = f'#| fig-alt: {json.dumps(text, ensure_ascii=False)}\n{cell.source}'
         for o in outputs:
             if 'text/html' in o['data']:
                 # A window on a program that ran when the lesson was run has nothing to show to a reader

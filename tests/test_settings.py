@@ -1,6 +1,6 @@
 "Settings: labels in every script, files that leave something out, and what is said of a mistake"
 import pytest
-from conftest import root
+from conftest import command, root
 from made import changed_settings
 
 from sneaker_classifier.settings import SettingsError, is_label, load_settings, to_label
@@ -55,3 +55,12 @@ def test_what_a_mistake_looks_like(old, new, words, tmp_path):
 
 def test_a_file_that_is_not_there():
     with pytest.raises(SettingsError, match='cannot be read'): load_settings('nowhere.ini')
+
+
+def test_a_file_of_ones_own(tmp_path):
+    assert 'settings.ini is written' in command('settings', cwd=tmp_path).stdout
+    assert (tmp_path/'settings.ini').read_text(encoding='utf-8')==text
+
+    (tmp_path/'settings.ini').write_text('[app]', encoding='utf-8')
+    assert 'It stays as it is.' in command('settings', cwd=tmp_path, ok=False).stderr
+    assert (tmp_path/'settings.ini').read_text(encoding='utf-8')=='[app]'
