@@ -14,6 +14,7 @@ from fastcore.docments import DocmentText
 from fastcore.nbio import mk_cell, read_nb, write_nb
 from matplotlib.mathtext import math_to_image
 from nbconvert import MarkdownExporter
+from nbconvert.preprocessors import TagRemovePreprocessor
 from nbdev.config import get_config
 from nbdev.process import Processor
 from nbdev.processors import FilterDefaults, exec_show_docs
@@ -65,8 +66,10 @@ def readme():
     nb = nbformat.read(root/'nbs'/'index.ipynb', as_version=4)
     nb.cells = [o for o in nb.cells if not o.source.startswith('#| hide')]
     nb.metadata.language_info = dict(name='python')
-    for o in nb.cells: o.transient = dict(remove_source=o.source.startswith('#| echo: false'))
-    text = MarkdownExporter().from_notebook_node(nb)[0]
+    for o in nb.cells:
+        if o.source.startswith('#| echo: false'): o.metadata.tags = ['no-source']
+    exporter = MarkdownExporter(preprocessors=[TagRemovePreprocessor(remove_input_tags={'no-source'})])
+    text = exporter.from_notebook_node(nb)[0]
     return re.sub(r'\]\((?!https?:|#|\.\./)', '](nbs/', text).replace('](../', '](')
 
 

@@ -9,7 +9,8 @@ sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clea
     'Safety':('safety_kills',)}
 
 # Of long tables, the rows to show
-brief = dict(quality_model='(kept back|other shops): (top-1|brand|right)|(photos|behind): top-1|, called sure',
+brief = dict(speed_predict='photo', speed_download='web$',
+    quality_model='(kept back|other shops): (top-1|brand|right)|(photos|behind): top-1|, called sure',
     quality_copies='mean|precision$|pictures', speed_neighbours='fit|50,000', speed_copies='100,000', quality_source='top-1')
 
 columns = ['what', 'ours', 'unit', 'peer', 'theirs', 'ratio', 'pictures', 'low', 'high', 'machine', 'date', 'commit']
@@ -19,22 +20,26 @@ intro = """# Benchmarks
 One command for each question. It measures ours beside a peer or a bare limit in one run, prints a table and writes it to `results/`, with \
 the machine, the date and the commit. `python benchmarks/report.py` makes this page of those files; a `+` behind a commit means that the \
 library had changes of its own. What was tried on the way is in the [lab notes](../nbs/lab_notes.ipynb). In brackets: the interval \
-that holds the true value in 95% of cases (Wilson).
+that holds the true value in 95% of cases (Wilson); behind a peer's figure, ours divided by it.
 """
 
 def number(x):
     if x!=x: return ''
     return f'{x:,.0f}' if abs(x)>=100 or x==int(x) else f'{x:.1f}' if abs(x)>=10 else f'{x:.2f}'
 
-def value(x, unit): return '' if x!=x else f'{x:.1f}%' if unit=='%' else f'{number(x)} {unit}'.rstrip()
+def value(x, unit): return f'{x:.1f}%' if unit=='%' else f'{number(x)} {unit}'.rstrip()
 
-def line(o):
+def beside(o):
+    "A peer with its figure, and how ours compares"
+    if not isinstance(o.peer, str): return f'{o.pictures:,.0f} pictures' if o.pictures==o.pictures else ''
+    return f'{o.peer}: {number(o.theirs)}'+(f' ({number(o.ratio)})' if o.ratio==o.ratio else '')
+
+def line(what, rows):
+    o = next(rows.itertuples())
     ours = value(o.ours, o.unit)+(f' ({o.low:.1f} to {o.high:.1f})' if o.low==o.low else '')
-    alone = f'{o.pictures:,.0f} pictures' if o.pictures==o.pictures else ''
-    peer = f'{o.peer}: {value(o.theirs, o.unit)}' if isinstance(o.peer, str) else alone
-    return f'| {o.what} | {ours} | {peer} | {number(o.ratio)} |'
+    return f'| {what} | {ours} | {"; ".join(map(beside, rows.itertuples()))} |'
 
-def part(name):
+def part(name, machines):
     "The question of a benchmark, and its figures"
     question = ast.get_docstring(ast.parse((root/'benchmarks'/f'{name}.py').read_text(encoding='utf-8'))).splitlines()[0]
     file = results/f'{name}.csv'
@@ -42,13 +47,19 @@ def part(name):
     table = pd.read_csv(file).reindex(columns=columns)
     table['unit'] = table.unit.fillna('')
     shown = table[[bool(re.search(brief.get(name, ''), o)) for o in table.what]]
-    lines = ['|  | ours | beside | ratio |', '|---|---|---|---|', *map(line, shown.itertuples())]
+    lines = ['|  | ours | beside |', '|---|---|---|', *(line(*o) for o in shown.groupby('what', sort=False))]
     first = table.iloc[0]
-    where = f'`{name}.py`, {first.date}, commit {first.commit}, {first.machine}.'
+    if first.machine not in machines: machines.append(first.machine)
+    where = f'`{name}.py`, {first.date}, {first.commit}, machine {machines.index(first.machine)+1}.'
     if (more := len(table)-len(shown)): where += f' {more} more rows are in its file.'
     return f'### {question}\n\n'+'\n'.join(lines)+f'\n\n{where}\n'
 
+def page():
+    machines,parts = [],[intro]
+    for title,names in sections.items(): parts += [f'\n## {title}\n', *(part(o, machines) for o in names)]
+    return '\n'.join([*parts, '## Machines\n', *(f'{i}. {o}' for i,o in enumerate(machines, 1)), ''])
+
 if __name__=='__main__':
-    text = intro+''.join(f'\n## {title}\n\n'+'\n'.join(map(part, names)) for title,names in sections.items())
+    text = page()
     (root/'benchmarks'/'README.md').write_text(text, encoding='utf-8', newline='\n')
-    print(len(text.split()), 'words')
+    print(len(re.findall(r'[^\s|]*\w[^\s|]*', text)), 'words')

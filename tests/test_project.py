@@ -37,6 +37,11 @@ def docs(monkeypatch):
 def test_readme_is_in_step(docs): assert docs.readme()==(root/'README.md').read_text(encoding='utf-8')
 
 
+def test_page_of_benchmarks_is_in_step(monkeypatch):
+    monkeypatch.syspath_prepend(root/'benchmarks')
+    assert needs('report').page()==(root/'benchmarks'/'README.md').read_text(encoding='utf-8')
+
+
 @pytest.mark.parametrize('path', notebooks, ids=lambda p: p.stem)
 def test_notebooks_open_in_colab(path, docs):
     below_title = read_nb(path).cells[1:3]
