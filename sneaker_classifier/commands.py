@@ -109,7 +109,9 @@ def command(
         @wraps(f)
         def run(*args, **kwargs):
             from fastcore.script import is_cli
-            with ending_well(safe.format(**kwargs)) if is_cli() else nullcontext(): return f(*args, **kwargs)
+            # Another thread, in which a notebook is tested for instance, belongs to a program that ends as it likes.
+            alone = is_cli() and threading.current_thread() is threading.main_thread()
+            with ending_well(safe.format(**kwargs)) if alone else nullcontext(): return f(*args, **kwargs)
         run.safe = safe
         return run
     return decorate

@@ -294,9 +294,11 @@ def load_settings(
 # %% ../nbs/00_settings.ipynb #a1f00c12
 @call_parse
 @command('Stopped. Either all of settings.ini is written or nothing.')
-def sneaker_settings():
-    "Write the settings that came with the package to settings.ini in this folder, to be changed"
-    path = Path('settings.ini')
-    if path.exists(): raise SneakerError('There is a settings.ini in this folder already. It stays as it is.')
+def sneaker_settings(
+    folder:str='.' # Where to write it
+):
+    "Write the settings that came with the package to a settings.ini, to be changed"
+    path = Path(folder)/'settings.ini'
+    if path.exists(): raise SneakerError(f'There is a {path} already. It stays as it is.')
     write_whole(path, _packaged().read_bytes())
-    print('settings.ini is written. Started in this folder or below it, every command reads it.')
+    print(f'{path} is written. Started in its folder or below it, every command reads it.')
