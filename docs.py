@@ -205,14 +205,14 @@ def photograph_page(to=root/'nbs'/'app.png'):
     from sneaker_classifier.app import launch
     from sneaker_classifier.export import sneaker_train
     with TemporaryDirectory() as d, sync_playwright() as p:
-        sneaker_train(make_samples(f'{d}/photos', n=60, size=160), f'{d}/model')
+        sneaker_train(make_samples(f'{d}/photos', n=40, size=160), f'{d}/model')
         draw_shoe('adidas_superstar', seed=1000, size=480).save(f'{d}/shoe.png')
         app = launch(f'{d}/model', port=0)
-        page = p.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox']).new_page(viewport=dict(width=1000, height=760))
+        page = p.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox']).new_page(viewport=dict(width=1000, height=742))
         page.goto(app.local_url)
         page.set_input_files('#photo input[type=file]', f'{d}/shoe.png')
         page.wait_for_selector('.result figure')
-        page.wait_for_load_state('networkidle')
+        page.wait_for_function('[...document.images].every(o => o.complete)')
         picture = Image.open(io.BytesIO(page.screenshot()))
         app.close()
     picture.convert('RGB').quantize(128).save(to, optimize=True)
