@@ -173,7 +173,7 @@ class Alternatives(Processor):
     def cell(self, cell):
         if cell.cell_type=='markdown': self.said = sentence(cell.source or '') or self.said
         outputs = [o for o in cell.get('outputs', []) if 'data' in o]
-        if own := re.match(r'#\| fig-alt: *(.+)', cell.source or ''): text = own[1]
+        if own := re.match(r'#\| fig-alt: *"(.+)"', cell.source or ''): text = own[1]
         else:
             text = self.said if self.said[-1] in '.?!' else f'{self.said}.'
             if written := labels(cell.source or ''): text += f' On it: {", ".join(dict.fromkeys(written))}.'
@@ -208,7 +208,8 @@ def photograph_page(to=root/'nbs'/'app.png'):
         sneaker_train(make_samples(f'{d}/photos', n=40, size=160), f'{d}/model')
         draw_shoe('adidas_superstar', seed=1000, size=480).save(f'{d}/shoe.png')
         app = launch(f'{d}/model', port=0)
-        page = p.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox']).new_page(viewport=dict(width=1000, height=742))
+        browser = p.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox'])
+        page = browser.new_page(viewport=dict(width=1000, height=742))
         page.goto(app.local_url)
         page.set_input_files('#photo input[type=file]', f'{d}/shoe.png')
         page.wait_for_selector('.result figure')
