@@ -71,7 +71,8 @@ def _sentence(e):
     from fastcore.script import CliError
     from sneaker_classifier.files import printable, reason
     if isinstance(e, CliError): return str(e)
-    if isinstance(e, ModuleNotFoundError): return f'{e.name} is not installed. This command needs it: python -m pip install "sneaker-classifier[train]"'
+    if isinstance(e, ModuleNotFoundError):
+        return f'{e.name} is not installed. This command needs it: python -m pip install "sneaker-classifier[train]"'
     if isinstance(e, OSError):
         return f'{printable(e.filename)} cannot be used: {reason(e)}.' if e.filename else f'The system refuses: {reason(e)}.'
 
