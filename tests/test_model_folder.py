@@ -314,7 +314,8 @@ def test_a_brand_is_sure_where_it_is_certain_and_familiar(folder, logits, sure, 
 
 
 def test_a_folder_of_an_earlier_version_learns_when_a_brand_is_sure(folder):
-    card,files = card_of(folder),{o.name:o.read_bytes() for o in folder.iterdir() if o.suffix not in ('.json', '.md')}
+    card = card_of(folder)
+    files = {name:(folder/name).read_bytes() for name in card['sha256']}
     old = {**card, **{k:{name:v for name,v in card[k].items() if 'brand_' not in name} for k in ('metrics', 'cross_fitted')}, 'format':4}
     del old['brand_sure_from']
     (folder/'model.json').write_text(json.dumps(old), encoding='utf-8')
@@ -326,7 +327,7 @@ def test_a_folder_of_an_earlier_version_learns_when_a_brand_is_sure(folder):
     assert set(new)==set(card) and all(set(new[k])==set(card[k]) for k in ('metrics', 'cross_fitted'))
     for k in old: assert new[k]==old[k] or k in ('metrics', 'cross_fitted'), k
     assert (folder/'MODEL_CARD.md').read_text(encoding='utf-8')==model_card(new) and 'Right brand when that is sure' in model_card(new)
-    assert {o.name:o.read_bytes() for o in folder.iterdir() if o.name in files}==files
+    assert {name:(folder/name).read_bytes() for name in files}==files
 
 
 def test_a_new_model_doubts_details(folder, photos):
