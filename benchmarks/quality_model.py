@@ -45,9 +45,10 @@ def answered(clf, items, where):
     report = evaluate(clf, items.assign(group=items.group), progress=False)
     m,n = report.metrics,len(items)
     def share(what, name): return row(f'{where}: {what}', round(m[name]*n), n)
-    sure = round(m['coverage']*n)
+    sure,brand = round(m['coverage']*n),round(m['brand_coverage']*n)
     return [share('top-1', 'top1'), share('among its three likeliest', 'top3'), share('brand', 'brand'), share('called sure', 'coverage'),
-        row(f'{where}: right when sure', round(m['precision_when_sure']*sure), sure)]
+        row(f'{where}: right when sure', round(m['precision_when_sure']*sure), sure), share('brand called sure', 'brand_coverage'),
+        row(f'{where}: right brand when that is sure', round(m['brand_precision_when_sure']*brand), brand)]
 
 def of_four(clf, items, four, where):
     items = items[items.label.isin(four)]
@@ -63,7 +64,7 @@ def made(clf, items, name, view, share):
 
 def unknown(clf, items, what):
     found = false_certainty(clf, items.file)
-    return row(f'{what}, called sure', found['sure'], found['pictures'])
+    return [row(f'{what}, {how}called sure', found[k], found['pictures']) for how,k in (('', 'sure'), ('of a brand ', 'brand_sure'))]
 
 @call_parse
 def main(
@@ -79,8 +80,8 @@ def main(
     rows = [*answered(clf, home, 'kept back'), *of_four(clf, home, four, 'kept back'), *answered(clf, away, 'other shops'),
         *of_four(clf, away, four, 'other shops')]
     hard = {"sellers' phone photos":new.query('kind=="phone"'), 'from above or behind':new.query('angle=="top_or_back"')}
-    for what,items in hard.items(): rows += answered(clf, items, what)[::3]
+    for what,items in hard.items(): rows += answered(clf, items, what)[:4:3]
     strange = dict(other_models='sneakers of other models', nothing='pictures without a sneaker')
-    for part,what in strange.items(): rows.append(unknown(clf, listed(photos, part), what))
+    for part,what in strange.items(): rows += unknown(clf, listed(photos, part), what)
     for name,view in views.items(): rows += made(clf, home, name, *view)
     record('quality_model', rows)

@@ -11,6 +11,7 @@ __all__ = ['headline', 'heat', 'where', 'bars', 'page_file', 'script', 'figure',
 # %% ../nbs/17_app.ipynb #0d219b3d
 import io, re, signal, sys
 from base64 import b64encode
+from collections import Counter
 from dataclasses import asdict, replace
 from html import escape
 from importlib import resources
@@ -29,7 +30,7 @@ from gradio.utils import colab_check
 from .commands import command
 from .files import SneakerError, printable, sha256_of, write_whole, writing
 from .images import BadImage, open_image, sanitize
-from .predict import Prediction, SneakerClassifier, answers_csv
+from .predict import Prediction, SneakerClassifier, answers_csv, level, tally
 from .settings import load_settings
 
 # %% ../nbs/17_app.ipynb #0004ad98
@@ -44,6 +45,8 @@ def headline(
     "What an answer says, in a few words"
     if p.error: return Div(H2('No answer'), P(p.error), role='alert')
     if p.sure: return Div(H2(p.name), P(f'{_certainty(p.confidence)}: {p.confidence:.0%}'), role='status')
+    if p.brand_sure: return Div(H2(p.a_brand), P(f'{_certainty(p.brand_confidence)} the brand: {p.brand_confidence:.0%}. '
+        f'Of the model I am not sure: perhaps {p.either}, or one that I do not know. {_help}'), role='status')
     return Div(H2('Not sure'), P(f'Perhaps it is a model that I do not know, or no sneaker. {_help}'), role='status')
 
 # %% ../nbs/17_app.ipynb #78ecfecc
@@ -248,8 +251,9 @@ _columns = dict(Photo='html', File='str', Answer='str', Probability='number', Re
 def _row(path, name, p, limits):
     if p.error: return ['', name, 'No answer', None, p.error]
     thumbnail = to_xml(Img(src=_data_url('image/jpeg', sanitize(path, replace(limits, keep_side=72))), alt='', height=48))
-    if not p.sure: return [thumbnail, name, 'Not sure', None, f'nearest: {p.name}']
-    return [thumbnail, name, p.name, p.confidence, '']
+    if p.sure: return [thumbnail, name, p.name, p.confidence, '']
+    if p.brand_sure: return [thumbnail, name, p.a_brand, p.brand_confidence, f'perhaps {p.either}']
+    return [thumbnail, name, 'Not sure', None, f'nearest: {p.name}']
 
 def _display(o): return '' if o is None else _percent(o) if isinstance(o, float) else o
 
@@ -260,10 +264,9 @@ def _table(rows):
 
 # %% ../nbs/17_app.ipynb #1db201a7
 def _summary(names, answers):
-    bad,sure = (sum(map(bool, o)) for o in ([p.error for p in answers], [p.sure for p in answers]))
-    said = f'{len(answers)} photo{"s" if len(answers)>1 else ""}: {sure} sure, {len(answers)-sure-bad} not sure, {bad} could not be used.'
     # The byte order mark tells Excel that the file is UTF-8.
     table = _data_url('text/csv', answers_csv(names, answers).encode('utf-8-sig'))
+    said = tally(Counter(map(level, answers)))
     return to_xml(Div(P(said), A('Download as CSV', href=table, download='sneakers.csv', cls='button'), role='status'))
 
 # %% ../nbs/17_app.ipynb #3320e67e
@@ -287,8 +290,9 @@ def _many_tab(app, clf):
 
 # %% ../nbs/17_app.ipynb #a8a9e000
 _scores = dict(pictures='photos that it was measured on, none of which it had learned from', top1='right name',
-    top3='right name among the first three', brand='right brand', coverage='answered with a name rather than "not sure"',
-    precision_when_sure='right where it gave a name')
+    top3='right name among the first three', brand='right brand', coverage='answered with a name',
+    precision_when_sure='right where it gave a name', brand_coverage='answered with a brand at least',
+    brand_precision_when_sure='right brand where it gave one')
 
 def known_html(
     clf:SneakerClassifier # The model to describe

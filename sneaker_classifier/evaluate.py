@@ -6,8 +6,8 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/evaluate.html.md""
 
 # %% auto #0
 __all__ = ['validation_logits', 'Report', 'validation_report', 'wilson', 'nll', 'fit_temperature', 'calibration_error',
-           'sure_threshold', 'calibrate', 'doubt_figures', 'cross_fitted', 'evaluate', 'false_certainty',
-           'not_trained_on', 'sneaker_evaluate']
+           'sure_threshold', 'calibrate', 'doubt_figures', 'brand_confidence', 'brand_threshold', 'cross_fitted',
+           'evaluate', 'false_certainty', 'not_trained_on', 'sneaker_evaluate']
 
 # %% ../nbs/11_evaluate.ipynb #ff8dfb87
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, precision_recall_fscore_supp
 from .commands import command
 from .data import labelled_items, learned_by, met_before
 from .files import SneakerError, counted, files_below, printable, reason
-from .predict import ModelError, SneakerClassifier, likely, softmax
+from .predict import ModelError, SneakerClassifier, certain, likely, softmax
 
 # %% ../nbs/11_evaluate.ipynb #1f903698
 def validation_logits(
@@ -52,14 +52,16 @@ def validation_logits(
 @dataclass(frozen=True)
 class Report:
     "What a classifier answered, picture by picture"
-    answers:pd.DataFrame # file, label, predicted, rank, confidence, familiarity, sure, brand, predicted_brand; only pictures with an answer
+    answers:pd.DataFrame # One row for each answer: file, label, predicted, rank, confidence, familiarity, sure, brand, predicted_brand,
+                         # brand_confidence, brand_sure
     bad:dict             # {file: why there was no answer}
     names:dict           # {label: name for people}
 
 def _row(clf, label, p):
     "The answer `p` to a picture of `label`"
     return dict(label=label, predicted=p.label, rank=list(p.scores).index(label)+1, confidence=p.confidence,
-        familiarity=p.familiarity, sure=p.sure, brand=clf.classes[label].brand, predicted_brand=p.brand)
+        familiarity=p.familiarity, sure=p.sure, brand=clf.classes[label].brand, predicted_brand=p.brand,
+        brand_confidence=p.brand_confidence, brand_sure=p.brand_sure)
 
 def _report(clf, files, labels, predictions):
     rows,bad = [],{}
@@ -214,12 +216,15 @@ def doubt_figures(
     return dict(ece=round(calibration_error(confidence, correct), 4), coverage=round(float(sure.mean()), 4),
         precision_when_sure=round(float(hits/n), 4) if n else None, precision_interval=wilson(hits, n) if n else None)
 
+def _of_brand(figures): return {f'brand_{k}':v for k,v in figures.items()}
+
 @patch(as_prop=True)
 def metrics(self:Report)->dict:
-    "Pictures, top-1, top-3 and brand, each with its interval, and the figures of `doubt_figures`"
+    "Pictures, top-1, top-3 and brand, each with its interval, and `doubt_figures` of the models and of the brands"
     a,hits = self.answers,self.hits
     return dict(pictures=len(a), **hits.mean().round(4).to_dict(), **{f'{k}_interval':wilson(v.sum(), len(a)) for k,v in hits.items()},
-        **doubt_figures(a.confidence.to_numpy(), self.right.to_numpy(), a.sure.to_numpy()))
+        **doubt_figures(a.confidence.to_numpy(), hits.top1.to_numpy(), a.sure.to_numpy()),
+        **_of_brand(doubt_figures(a.brand_confidence.to_numpy(), hits.brand.to_numpy(), a.brand_sure.to_numpy())))
 
 # %% ../nbs/11_evaluate.ipynb #feb608ce
 @patch
@@ -236,23 +241,54 @@ def plot_coverage(self:Report):
     if m['coverage']: ax.legend()
     return ax
 
+# %% ../nbs/11_evaluate.ipynb #800961b9
+def brand_confidence(
+    logits:np.ndarray,  # (pictures, classes)
+    brands:np.ndarray,  # (classes,) brand of each class
+    temperature:float
+)->np.ndarray:          # (pictures,)
+    "Probability of the brand of each first answer"
+    return (softmax(logits, temperature)*(brands==brands[logits.argmax(1)][:,None])).sum(1)
+
+# %% ../nbs/11_evaluate.ipynb #60e14b7b
+def brand_threshold(
+    logits:np.ndarray,  # (pictures, classes)
+    targets:np.ndarray, # (pictures,) number of the right class
+    brands:np.ndarray,  # (classes,) brand of each class
+    temperature:float,
+    precision:float     # Share of the sure brands that should be right
+)->float:
+    "The lowest familiarity from which on enough of the certain brands are right, and that nine in ten pictures reach"
+    familiarity,right = logits.max(1),brands[logits.argmax(1)]==brands[targets]
+    score = np.where(certain(brand_confidence(logits, brands, temperature)), familiarity, familiarity.min())
+    return float(max(sure_threshold(score, right, precision), np.quantile(familiarity, 0.1)))
+
 # %% ../nbs/11_evaluate.ipynb #cb5b6600
+def _judged(logits, targets, brands, temperature, sure_from, brand_sure_from):
+    "Confidence of each first answer, was it right, was it called sure? And the same of its brand"
+    first,familiarity = logits.argmax(1),logits.max(1)
+    model,brand = softmax(logits, temperature).max(1),brand_confidence(logits, brands, temperature)
+    sure = likely(model) & (familiarity>=sure_from)
+    return (model, first==targets, sure), (brand, brands[first]==brands[targets], sure | certain(brand) & (familiarity>=brand_sure_from))
+
 def cross_fitted(
     logits:np.ndarray,  # (pictures, classes)
     targets:np.ndarray, # (pictures,) number of the right class
     groups:np.ndarray,  # (pictures,) those of one photo share a number
+    brands:np.ndarray,  # (classes,) brand of each class
     precision:float     # Share of the sure answers that should be right
-)->dict:                # As `doubt_figures`
+)->dict:                # `doubt_figures` of models, and of brands
     "Figures of doubt, each half of the pictures judged by what the other half chose"
-    half = pd.factorize(groups)[0]%2
-    confidence,sure = np.zeros(len(targets)),np.zeros(len(targets), bool)
+    half,judged = pd.factorize(groups)[0]%2,[]
     for h in set(half):
         # A single photo has no others to be judged by.
         other = half!=h if half.any() else half==h
-        temperature,threshold = calibrate(logits[other], targets[other], precision)
-        confidence[half==h] = softmax(logits[half==h], temperature).max(1)
-        sure[half==h] = likely(confidence[half==h]) & (logits[half==h].max(1)>=threshold)
-    return doubt_figures(confidence, logits.argmax(1)==targets, sure)
+        z,y = logits[other],targets[other]
+        temperature,threshold = calibrate(z, y, precision)
+        limits = temperature, threshold, brand_threshold(z, y, brands, temperature, precision)
+        judged.append(_judged(logits[half==h], targets[half==h], brands, *limits))
+    models,of_brands = (doubt_figures(*map(np.concatenate, zip(*o))) for o in zip(*judged))
+    return {**models, **_of_brand(of_brands)}
 
 # %% ../nbs/11_evaluate.ipynb #67dc09b7
 def evaluate(
@@ -277,8 +313,8 @@ def false_certainty(
     answers = list(clf.predict_many(pictures))
     usable = [p for p in answers if not p.error]
     if not usable: raise SneakerError('There is no picture of something unknown that can be used.')
-    n,sure = len(usable),sum(p.sure for p in usable)
-    return dict(pictures=n, sure=sure, share=round(sure/n, 4), interval=wilson(sure, n), bad=len(answers)-n)
+    n,sure,brand = len(usable),sum(p.sure for p in usable),sum(p.brand_sure for p in usable)
+    return dict(pictures=n, sure=sure, share=round(sure/n, 4), interval=wilson(sure, n), brand_sure=brand, bad=len(answers)-n)
 
 # %% ../nbs/11_evaluate.ipynb #87ea592b
 def not_trained_on(
@@ -293,7 +329,9 @@ def _summary(m):
     low,high = m['top1_interval']
     text = (f"Top-1 accuracy: {m['top1']:.1%} ({low:.1%} to {high:.1%}), top-3: {m['top3']:.1%}, brand: {m['brand']:.1%}. "
         f"Calibration error: {m['ece']:.3f}. Sure of {m['coverage']:.1%}")
-    return text + (f", and right in {m['precision_when_sure']:.1%} of those." if m['coverage'] else '.')
+    if m['coverage']: text += f", and right in {m['precision_when_sure']:.1%} of those"
+    text += f". Sure of the brand of {m['brand_coverage']:.1%}"
+    return text + (f", and right in {m['brand_precision_when_sure']:.1%} of those." if m['brand_coverage'] else '.')
 
 def _print_report(report, left_out, by_file, by_looks):
     "Scores, what it mixes up, files that cannot be used, and one paragraph; of the learned ones, so many are known by their file or looks"
@@ -323,4 +361,4 @@ def sneaker_evaluate(
     if not unknown: return
     u = false_certainty(clf, unknown)
     print(f"Of {u['pictures']} pictures of none of its classes it is falsely certain of {u['sure']} ({u['share']:.1%}); "
-        f"{u['bad']} cannot be used.")
+        f"it is sure of the brand of {u['brand_sure']}, which may be right; {u['bad']} cannot be used.")

@@ -53,7 +53,8 @@ def test_endpoints(client, clf, shoes, tmp_path):
 
     p,a = clf.predict(shoes[0]),client.predict(handle_file(shoes[0]), api_name='/predict')
     assert (a['label'], a['brand'], a['model'], a['sure'], a['error'])==(p.label, p.brand, p.model, p.sure, None)
-    assert abs(a['confidence']-p.confidence)<1e-4
+    assert (a['brand_sure'], a['candidates'])==(p.brand_sure, list(p.candidates))
+    assert a['confidence']==pytest.approx(p.confidence, abs=1e-4) and a['brand_confidence']==pytest.approx(p.brand_confidence, abs=1e-4)
 
     assert set(client.predict(handle_file(shoes[0]), among=clf.labels[:2], api_name='/predict')['scores'])==set(clf.labels[:2])
     assert 'Did you mean' in client.predict(handle_file(shoes[0]), among=['puma_sued'], api_name='/predict')['error']

@@ -1,6 +1,7 @@
 "The page in a real browser: what a person does with it, by mouse, finger and keyboard"
 import csv, io, re, shutil
 from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,19 @@ def test_answer_evidence_and_choice(page, shoe):
     assert maps(page)==[False, False, '0.9']
     assert all('mostly' in o for o in page.evaluate('[...document.querySelectorAll(".map")].map(e => e.alt)'))
     assert not left()
+
+
+def test_the_brand_alone(page, shoe, monkeypatch):
+    "Where the brand is sure and the model is not"
+    p = Prediction('asics_gel', 'Asics', 'Gel', .5, brand_confidence=.97, brand_sure=True, candidates=('Gel', 'Kayano'),
+        scores={o:.25 for o in SneakerClassifier.load().labels[:4]})
+    monkeypatch.setattr(SneakerClassifier, 'predict', lambda self, src: p)
+
+    show(page, shoe)
+
+    assert page.inner_text('.result h2')=='An Asics' and not page.locator('.result form').is_visible()
+    said = page.inner_text('.result [role=status] p')
+    assert said.startswith('Almost certainly the brand: 97%. Of the model I am not sure: perhaps Gel or Kayano,')
 
 
 def test_camera(page):
@@ -233,6 +247,7 @@ def test_many_photos(page, shoe, tmp_path):
 def test_probabilities_are_percentages_that_sort_as_numbers(page, shoe, tmp_path, monkeypatch):
     chances = [.09, .551, 1., None, .1, .003, .999, .05]
     answers = [Prediction('puma_suede', 'Puma', 'Suede', o or .5, sure=o is not None) for o in chances]
+    answers[-1] = replace(answers[-1], sure=False, brand_sure=True, brand_confidence=.05, candidates=('Suede', 'RS-X'))
     monkeypatch.setattr(SneakerClassifier, 'predict_many', lambda self, paths: iter(answers))
     files = [tmp_path/f'{i}.png' for i in range(len(chances))]
     for o in files: shutil.copy(shoe, o)
@@ -244,6 +259,7 @@ def test_probabilities_are_percentages_that_sort_as_numbers(page, shoe, tmp_path
 
     text = ' '.join(page.inner_text('#answers').split())
     assert ' 9% ' in text and ' 55% ' in text and ' 100% ' in text and ' 0.0' not in text and ' 0.5' not in text
+    assert 'A Puma 5% perhaps Suede or RS-X' in text
 
     def sorted_names(order):
         page.locator('#answers th:has-text("Probability"):visible').first.hover()

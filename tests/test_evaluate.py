@@ -5,7 +5,8 @@ from conftest import needs
 
 needs('fastai')
 from sneaker_classifier import SneakerClassifier
-from sneaker_classifier.evaluate import cross_fitted, false_certainty, sure_threshold, validation_logits, validation_report
+from sneaker_classifier.evaluate import (brand_threshold, cross_fitted, false_certainty, sure_threshold, validation_logits,
+    validation_report)
 from sneaker_classifier.files import SneakerError
 
 
@@ -44,9 +45,26 @@ def test_where_no_threshold_is_precise_enough(scores, correct, precision):
     assert .9<sure_threshold(np.array(scores), np.array(correct), precision)<.91
 
 
+def test_a_familiar_brand_is_as_familiar_as_nine_in_ten_pictures():
+    "Where certain brands are often wrong, it has to be more familiar than that"
+    brands,targets = np.array(['a', 'a', 'b']),np.zeros(100, int)
+    logits = np.stack([np.arange(100.), np.arange(100.), np.full(100, -99)], 1)
+    assert brand_threshold(logits, targets, brands, 1., .9)==pytest.approx(9.9)
+
+    targets[::2][:30] = 2   # every other one of the first 60
+
+    assert brand_threshold(logits, targets, brands, 1., .9)==49
+
+
+def test_brands_have_figures_of_their_own(report):
+    a,m = report.answers,report.metrics
+    assert m['brand_coverage']==round(a.brand_sure.mean(), 4)>=m['coverage'] and a.brand_sure[a.sure].all()
+    assert m['brand_precision_when_sure']==round(report.hits.brand[a.brand_sure].mean(), 4)
+
+
 def test_a_single_picture_is_judged_by_itself(clf):
     logits,targets,groups = validation_logits(clf)
-    assert 0<=cross_fitted(logits[:1], targets[:1], groups[:1], .95)['ece']<=1
+    assert 0<=cross_fitted(logits[:1], targets[:1], groups[:1], np.array([c.brand for c in clf.classes.values()]), .95)['ece']<=1
 
 
 def test_nothing_unknown(clf):

@@ -1,17 +1,21 @@
 "A model folder may come from anywhere: nothing in it runs, what it says of itself can be rebuilt, and damage has one sentence"
 import hashlib, json, pickle, shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
+from safetensors.numpy import load_file
 
-from conftest import command
+from conftest import command, root
 from sneaker_classifier.data import learned_ids, picture_id
 from sneaker_classifier.evaluate import cross_fitted, false_certainty, validation_logits, validation_report
-from sneaker_classifier.export import _split, load_sneaker_learner, model_card
+from sneaker_classifier.export import _split, add_brand_threshold, half_stored, load_sneaker_learner, model_card, onnx_bytes
 from sneaker_classifier.images import open_image
 from sneaker_classifier.predict import ModelError, SneakerClassifier
 from sneaker_classifier.samples import draw_shoe
@@ -97,6 +101,48 @@ def test_pickle_has_the_weights_once(folder):
     assert (folder/'sneaker_model.pkl').stat().st_size < weights*1.1
 
 
+@pytest.mark.filterwarnings('ignore:Reading')
+def test_half_the_file_and_the_same_answers(folder):
+    learn = load_sneaker_learner(folder)
+    full = onnx_bytes(learn, learn.recipe)
+    small = half_stored(full)
+    assert len(small)<.55*len(full) and (folder/'model.onnx').stat().st_size<1.01*len(small)
+    assert str(root).encode() not in small and half_stored(small)==small
+
+    shoes = np.stack([draw_shoe(label, seed=i, size=64) for label in learn.dls.vocab for i in range(5)])
+    expected,answers = (ort.InferenceSession(o).run(None, {'pictures':shoes}) for o in (full, small))
+
+    assert (expected[0].argmax(1)==answers[0].argmax(1)).all()
+    for a,b in zip(expected, answers): assert b.dtype==np.float32 and a==pytest.approx(b, abs=.05)
+
+
+def test_features_make_the_logits(folder):
+    clf,head = SneakerClassifier.load(folder),[v for k,v in sorted(load_file(folder/'model.safetensors').items()) if k.startswith('1.')]
+    bias,weight = head
+
+    for i in range(4):
+        shoe = draw_shoe('puma_suede', seed=i, size=64)
+        features,p = clf.features(shoe),clf.predict(shoe)
+        logits = weight.astype(np.float32)@features+bias
+
+        assert features.dtype==np.float32 and features.shape==weight.shape[1:]
+        assert logits.max()==pytest.approx(p.familiarity, abs=.01) and clf.labels[logits.argmax()]==p.label
+
+
+def test_a_network_without_features(folder):
+    "As earlier versions wrote them: everything else works"
+    network,shoe = onnx.load(folder/'model.onnx'),draw_shoe('puma_suede', seed=5, size=64)
+    expected = SneakerClassifier.load(folder).predict(shoe)
+    del network.graph.output[2]
+    onnx.save(network, folder/'model.onnx')
+    describe(folder, 'model.onnx')
+
+    clf = SneakerClassifier.load(folder)
+
+    assert clf.predict(shoe)==expected and clf.evidence(shoe).max()==1
+    with pytest.raises(ModelError, match='written by an earlier version'): clf.features(shoe)
+
+
 def test_bundled_folder_is_small():
     size = sum(o.stat().st_size for o in SneakerClassifier.load().folder.iterdir())
     assert size<=30e6, f'{size/1e6:.1f} MB'
@@ -126,9 +172,12 @@ def test_scores_can_be_rebuilt_without_the_pictures(folder):
     assert (report.metrics['pictures'], report.metrics['top1'], report.metrics['brand'])==(m['pictures'], m['top1'], m['brand'])
 
     logits,targets,groups = validation_logits(clf)
-    again = cross_fitted(logits, targets, groups, load_settings().evaluation.precision_when_sure)
+    brands = np.array([c.brand for c in clf.classes.values()])
+    again = cross_fitted(logits, targets, groups, brands, load_settings().evaluation.precision_when_sure)
     assert again['coverage']==pytest.approx(clf.card['cross_fitted']['coverage'], abs=.1)
     assert again['ece']==pytest.approx(clf.card['cross_fitted']['ece'], abs=.02)
+    assert again['brand_coverage']==pytest.approx(clf.card['cross_fitted']['brand_coverage'], abs=.1)
+    assert set(again)<=set(m)
 
 
 def test_model_card_is_made_from_model_json_alone(folder):
@@ -185,9 +234,10 @@ def test_evaluate_command_measures_doubt(folder, photos, tmp_path):
     command('evaluate', '--model', folder, '--data', photos, '--unknown', tmp_path/'nowhere', ok=False)
 
 
+@pytest.mark.parametrize('name', ['sure_from', 'brand_sure_from'])
 @pytest.mark.parametrize('limit', [1e9, 'much', float('nan'), None])
-def test_a_damaged_threshold_is_refused(folder, limit):
-    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'sure_from':limit}), encoding='utf-8')
+def test_a_damaged_threshold_is_refused(folder, limit, name):
+    (folder/'model.json').write_text(json.dumps({**card_of(folder), name:limit}), encoding='utf-8')
     with pytest.raises(ModelError, match='damaged'): SneakerClassifier.load(folder)
 
 
@@ -207,16 +257,18 @@ def test_a_damaged_card_is_refused(folder, old, new):
     with pytest.raises(ModelError, match='damaged'): SneakerClassifier.load(folder)
 
 
-def test_format_3_is_read_as_well(folder):
-    "There the side of the square was called size"
-    card = card_of(folder)
-    answer = SneakerClassifier.load(folder).predict(draw_shoe('puma_suede', seed=5, size=64))
-    old = {'size' if k=='detail' else k:v for k,v in card.items()}
+@pytest.mark.parametrize('number, side', [(3, 'size'), (4, 'detail')])
+def test_earlier_formats_are_read_as_well(folder, number, side):
+    "In format 3 the side of the square was called size; before 5 a brand was sure where its model was"
+    card,shoe = card_of(folder),draw_shoe('puma_suede', seed=5, size=64)
+    del card['brand_sure_from']
+    answer = SneakerClassifier.load(folder).predict(shoe)
+    old = {side if k=='detail' else k:v for k,v in card.items()}
 
-    (folder/'model.json').write_text(json.dumps({**old, 'format':3}), encoding='utf-8')
+    (folder/'model.json').write_text(json.dumps({**old, 'format':number}), encoding='utf-8')
 
     clf = SneakerClassifier.load(folder)
-    assert clf.card==card and clf.predict(draw_shoe('puma_suede', seed=5, size=64))==answer
+    assert clf.card=={**card, 'format':4} and clf.predict(shoe)==replace(answer, brand_sure=answer.sure)
 
 
 def test_card_tells_what_changed_pictures_by_chance(folder):
@@ -246,6 +298,36 @@ def test_sure_is_familiar_and_likely(folder):
     clf = SneakerClassifier.load(folder)
     for logits,sure in ([9,0,0,0], True), ([9,9,9,9], False), ([.9,-99,-99,-99], False), ([1,-99,-99,-99], True):
         assert clf.answer(np.array(logits)*1.).sure==sure, logits
+
+
+@pytest.mark.parametrize('logits, sure, brand_sure', [([-9,2,1.9,-9], False, True), ([-9,.9,.9,-9], False, False),
+    ([0,2,2,-9], False, False), ([-9,6,-9,-9], True, True), ([5.5,5.6,-9,-9], True, True), ([-9,1.9,-9,2], False, False)])
+def test_a_brand_is_sure_where_it_is_certain_and_familiar(folder, logits, sure, brand_sure):
+    "The classes are of Adidas, Nike, Nike and Puma; a sure model is of a sure brand"
+    card = {**card_of(folder), 'sure_from':5., 'brand_sure_from':1., 'temperature':1.}
+    (folder/'model.json').write_text(json.dumps(card), encoding='utf-8')
+
+    p = SneakerClassifier.load(folder).answer(np.array(logits)*1.)
+
+    assert (p.sure, p.brand_sure)==(sure, brand_sure) and p.brand_confidence==p.brands[p.brand]
+    if logits[1]-logits[2]<1: assert p.candidates==('Air Force 1', 'Court Vision')
+
+
+def test_a_folder_of_an_earlier_version_learns_when_a_brand_is_sure(folder):
+    card = card_of(folder)
+    files = {name:(folder/name).read_bytes() for name in card['sha256']}
+    old = {**card, **{k:{name:v for name,v in card[k].items() if 'brand_' not in name} for k in ('metrics', 'cross_fitted')}, 'format':4}
+    del old['brand_sure_from']
+    (folder/'model.json').write_text(json.dumps(old), encoding='utf-8')
+
+    clf = add_brand_threshold(folder, load_settings().evaluation.precision_when_sure)
+
+    new = card_of(folder)
+    assert clf.card['brand_sure_from']==new['brand_sure_from']==pytest.approx(card['brand_sure_from'], abs=.01)
+    assert set(new)==set(card) and all(set(new[k])==set(card[k]) for k in ('metrics', 'cross_fitted'))
+    for k in old: assert new[k]==old[k] or k in ('metrics', 'cross_fitted'), k
+    assert (folder/'MODEL_CARD.md').read_text(encoding='utf-8')==model_card(new) and 'Right brand when that is sure' in model_card(new)
+    assert {name:(folder/name).read_bytes() for name in files}==files
 
 
 def test_a_new_model_doubts_details(folder, photos):

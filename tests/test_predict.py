@@ -1,5 +1,6 @@
 "The engine: shared between threads, lazy over many pictures, and the same answers when a photo is decoded at a reduced size"
 import csv, io, json, os, subprocess, sys, threading, time, warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 from sneaker_classifier import BadImage, SneakerClassifier, open_image
 from sneaker_classifier.images import fit_square, subject_box
-from sneaker_classifier.predict import Prediction, answers_csv, find_pictures, small_part
+from sneaker_classifier.predict import Prediction, answers_csv, find_pictures, level, small_part, tally
 from sneaker_classifier.samples import draw_shoe
 from sneaker_classifier.settings import SneakerError
 
@@ -451,7 +452,8 @@ def test_command_writes_json_and_csv(folder, clf):
     answers = [json.loads(o) for o in done.stdout.splitlines()]
     unusable = str(Path('photos/cut.jpg')), 'nothing.jpg'
     assert [bool(o['error']) for o in answers]==[o['file'] in unusable for o in answers] and len(answers)==7
-    assert {'file', 'label', 'brand', 'model', 'confidence', 'sure', 'scores', 'brands', 'error'}<=set(answers[0])
+    assert {'file', 'label', 'brand', 'model', 'confidence', 'sure', 'brand_confidence', 'brand_sure', 'candidates', 'scores', 'brands',
+        'error'}<=set(answers[0])
 
     expected = clf.predict(folder/'a.JPG')
     assert answers[0]['label']==expected.label and list(answers[0]['scores'])==list(expected.scores)
@@ -467,6 +469,30 @@ def test_command_writes_json_and_csv(folder, clf):
 
 
 def test_cells_that_are_formulas_are_none():
-    answers = [Prediction('a', '-Brand', '+Model', .5, sure=True), Prediction(error='no'), Prediction()]
+    sure = Prediction('a', '-Brand', '+Model', .5, sure=True, brand_confidence=.75, brand_sure=True)
+    answers = [sure, Prediction(error='no'), Prediction()]
     lines = answers_csv(['=1+1.jpg', '@x', 'a,"b" é.jpg'], answers).splitlines()
-    assert lines[1:]==["'=1+1.jpg,'-Brand,'+Model,0.5000,yes,", "'@x,,,,,no", '"a,""b"" é.jpg",,,0.0000,no,']
+    assert lines[1:]==["'=1+1.jpg,'-Brand,'+Model,0.5000,yes,0.7500,yes,", "'@x,,,,,,,no", '"a,""b"" é.jpg",,,0.0000,no,0.0000,no,']
+
+def test_three_levels_and_none():
+    brand = dict(brand_confidence=.97, brand_sure=True)
+    answers = [Prediction('x', 'Asics', 'Gel', .9, sure=True, **brand),
+        Prediction('x', 'Asics', 'Gel', .5, **brand, candidates=('Gel', 'Kayano')),
+        Prediction('x', 'Puma', 'Suede', .5, **brand, candidates=('Suede',)),
+        Prediction('x', 'Puma', 'Suede', .5), Prediction(error='It is empty.')]
+
+    assert [*map(str, answers)]==['Asics Gel (90%)', 'An Asics (97%); perhaps Gel or Kayano', 'A Puma (97%); perhaps Suede',
+        'Not sure; perhaps Puma Suede', 'It is empty.']
+    assert [*map(level, answers)]==['sure', 'brand', 'brand', 'not sure', 'bad']
+    assert tally(Counter(map(level, answers)))=='5 photos: 1 sure, 2 sure of the brand, 1 not sure, 1 could not be used.'
+
+
+def test_a_sure_model_is_of_a_sure_brand(clf, shoes):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(-3, 2, (500, len(clf.labels)))
+    answers = [*map(clf.answer, logits), *clf.predict_many(shoes)]
+
+    assert {level(p) for p in answers}=={'sure', 'brand', 'not sure'} and all(p.brand_sure for p in answers if p.sure)
+    for p in answers:
+        assert p.brand_confidence==p.brands[p.brand]>=p.confidence
+        assert p.candidates[0]==p.model and 1<=len(p.candidates)<=3
