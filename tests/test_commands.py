@@ -68,20 +68,20 @@ def test_wrong_setting_stops_a_command(quick_settings, photos, tmp_path):
 
 
 @pytest.mark.skipif(os.name=='nt', reason='Windows has no such folder names')
-def test_folder_names_do_no_harm(tmp_path, quick_settings):
+def test_folder_names_do_no_harm(tmp_path, one_epoch):
     photos = make_samples(tmp_path/'photos', n=6, size=64)
     evil = photos/'<img src=x onerror=alert(1)>'
     shutil.copytree(photos/'puma_suede', evil)
     draw_shoe('karhu_fusion', seed=1, size=64).save(evil/'0000.jpg')
     out = tmp_path/'model'
 
-    command('train', '--data', photos, '--out', out, '--settings', quick_settings)
+    command('train', '--data', photos, '--out', out, '--settings', one_epoch)
 
     assert 'img_src_x_onerror_alert_1' in SneakerClassifier.load(out).labels
     assert not any('<' in f.read_text(encoding='utf-8') for f in out.glob('*.[jc]s*'))
 
     shutil.copytree(photos/'puma_suede', photos/'con')
-    done = command('train', '--data', photos, '--out', out, '--settings', quick_settings, ok=False)
+    done = command('train', '--data', photos, '--out', out, '--settings', one_epoch, ok=False)
     assert "The folder 'con' cannot be a label" in done.stderr
 
 

@@ -161,15 +161,15 @@ def test_in_a_browser(browser, notebook, clean, tmp_path):
     def run_cell(page):
         page.wait_for_selector('.jp-Notebook .jp-CodeCell', timeout=90_000)
         page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]', timeout=90_000, state='attached')
-        # A key pressed before the page listens is lost. But a cell that is run twice makes a second page, which knows less: so wait.
-        for _ in range(4):
+        # A key pressed before the page listens is lost. But a cell that is run twice makes a second page, which knows less.
+        for _ in range(20):
             page.click('.jp-Notebook .jp-CodeCell .cm-content')
             page.keyboard.press('Shift+Enter')
             with suppress(TimeoutError):
-                page.wait_for_selector('button:has-text("Keep (k)")', timeout=60_000)
+                page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=busy]', timeout=3_000, state='attached')
                 break
         page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]', timeout=90_000, state='attached')
-        page.wait_for_selector('button:has-text("Keep (k)")')
+        page.wait_for_selector('button:has-text("Keep (k)")', timeout=90_000)
 
     def decided(n):
         "The decisions, as soon as there are `n`"
