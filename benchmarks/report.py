@@ -9,18 +9,17 @@ sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clea
     'Safety':('safety_kills',)}
 
 # Of long tables, the rows to show
-brief = dict(speed_predict='photo', speed_download='web$',
-    quality_model='(kept back|other shops): (top-1|brand|right)|(photos|behind): top-1|, called sure',
-    quality_copies='mean|precision$|pictures', speed_neighbours='fit|50,000', speed_copies='100,000', quality_source='top-1')
+brief = dict(speed_predict='photo', speed_download='web$', speed_neighbours='fit|50,000', speed_copies='100,000',
+    quality_model='(kept back|other shops): (top-1|right)|(photos|behind): top-1|, called sure', quality_source='top-1',
+    quality_copies='copies: (mean|precision$)|pictures', quality_known='saved|framed|mirrored|taken')
 
 columns = ['what', 'ours', 'unit', 'peer', 'theirs', 'ratio', 'pictures', 'low', 'high', 'machine', 'date', 'commit']
 
 intro = """# Benchmarks
 
-One command for each question. It measures ours beside a peer or a bare limit in one run, prints a table and writes it to `results/`, with \
-the machine, the date and the commit. `python benchmarks/report.py` makes this page of those files; a `+` behind a commit means that the \
-library had changes of its own. What was tried on the way is in the [lab notes](../nbs/lab_notes.ipynb). In brackets: the interval \
-that holds the true value in 95% of cases (Wilson); behind a peer's figure, ours divided by it.
+One command for each question. It measures ours beside a peer or a bare limit in one run and writes a table to `results/`, with the \
+machine, the date and the commit (with a `+` where the library had changes of its own). `python benchmarks/report.py` makes this page. What \
+was tried on the way is in the [lab notes](../nbs/lab_notes.ipynb). In brackets: the 95% interval (Wilson), or ours divided by the peer's.
 """
 
 def number(x):
