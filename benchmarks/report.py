@@ -18,8 +18,9 @@ columns = ['what', 'ours', 'unit', 'peer', 'theirs', 'ratio', 'pictures', 'low',
 intro = """# Benchmarks
 
 One command for each question. It measures ours beside a peer or a bare limit in one run and writes a table to `results/`, with the \
-machine, the date and the commit (with a `+` where the library had changes of its own). `python benchmarks/report.py` makes this page. What \
-was tried on the way is in the [lab notes](../nbs/lab_notes.ipynb). In brackets: the 95% interval (Wilson), or ours divided by the peer's.
+machine, the date and the commit (with a `+` where the library had changes of its own). `python benchmarks/report.py` makes this page. \
+What was tried on the way is in the [lab notes](../nbs/lab_notes.ipynb). In brackets: the 95% interval (Wilson), or ours divided by \
+the peer's.
 """
 
 def number(x):
