@@ -11,7 +11,7 @@ sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clea
 # Of long tables, the rows to show
 brief = dict(speed_predict='photo', speed_download='web$', speed_neighbours='fit|50,000', speed_copies='100,000',
     quality_model='(kept back|other shops): (top-1|right)|(photos|behind): top-1|, called sure', quality_source='top-1',
-    quality_copies='copies: (mean|precision$)|pictures', quality_known='saved|framed|mirrored|taken')
+    quality_copies='copies: (mean|precision$)|pictures', quality_known='saved|framed|taken')
 
 columns = ['what', 'ours', 'unit', 'peer', 'theirs', 'ratio', 'pictures', 'low', 'high', 'machine', 'date', 'commit']
 
@@ -45,7 +45,7 @@ def part(name, machines):
     file = results/f'{name}.csv'
     if not file.is_file(): return f'### {question}\n\n`{name}.py` has not been run.\n'
     table = pd.read_csv(file).reindex(columns=columns)
-    table['unit'] = table.unit.fillna('')
+    table['unit'] = table.unit.astype(object).fillna('')
     shown = table[[bool(re.search(brief.get(name, ''), o)) for o in table.what]]
     lines = ['|  | ours | beside |', '|---|---|---|', *(line(*o) for o in shown.groupby('what', sort=False))]
     first = table.iloc[0]
