@@ -51,7 +51,7 @@ def part(name, machines):
     first = table.iloc[0]
     if first.machine not in machines: machines.append(first.machine)
     where = f'`{name}.py`, {first.date}, {first.commit}, machine {machines.index(first.machine)+1}.'
-    if (more := len(table)-len(shown)): where += f' {more} rows more there.'
+    if (more := len(table)-len(shown)): where += f' {more} more in the file.'
     return f'### {question}\n\n'+'\n'.join(lines)+f'\n\n{where}\n'
 
 def page():
