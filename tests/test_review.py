@@ -151,7 +151,7 @@ def notebook(request, clean, tmp_path):
 
     yield f"{url}/{dict(jupyterlab='lab/tree', notebook='notebooks')[request.param]}/review.ipynb?token=shoe"
     server.terminate()
-    server.wait(20)
+    server.wait(120)
 
 
 def test_in_a_browser(browser, notebook, clean, tmp_path):
