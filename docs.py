@@ -20,7 +20,10 @@ from nbdev.process import Processor
 from nbdev.processors import FilterDefaults, exec_show_docs
 from nbdev.quarto import refresh_quarto_yml
 from PIL import Image, ImageDraw, ImageFont
+from sneaker_classifier.files import SneakerError
+from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.samples import LABELS, draw_shoe, make_samples
+from sneaker_classifier.web import write_page
 from smalldocs.config import load
 from smalldocs.site import Site
 
@@ -219,6 +222,28 @@ def photograph_page(to=root/'nbs'/'app.png'):
     picture.convert('RGB').quantize(128).save(to, optimize=True)
 
 
+def photograph_static_page(to=root/'nbs'/'web.png'):
+    "The page that needs no server, at work; made once, in Chromium: python -c 'import docs; docs.photograph_static_page()'"
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+    from threading import Thread
+    from playwright.sync_api import sync_playwright
+    with TemporaryDirectory() as d, sync_playwright() as p:
+        write_page(SneakerClassifier.load(), d)
+        server = ThreadingHTTPServer(('127.0.0.1', 0), partial(SimpleHTTPRequestHandler, directory=d))
+        Thread(target=server.serve_forever, daemon=True).start()
+        shoe = io.BytesIO()
+        draw_shoe('adidas_superstar', seed=77).save(shoe, 'PNG')
+        browser = p.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox'])
+        page = browser.new_page(viewport=dict(width=390, height=844), device_scale_factor=1.5)
+        page.goto(f'http://127.0.0.1:{server.server_port}/')
+        page.wait_for_selector('#status:text-is("Ready.")')
+        page.set_input_files('#file', dict(name='shoe.png', mimeType='image/png', buffer=shoe.getvalue()))
+        page.wait_for_selector('figure')
+        Image.open(io.BytesIO(page.screenshot())).convert('RGB').quantize(256).save(to, optimize=True)
+        server.shutdown()
+
+
 # The site
 
 class Lessons(FilterDefaults):
@@ -295,15 +320,32 @@ def finish(docs):
     for f in docs.rglob('*.css'):
         f.write_text(re.sub(r'@import url\(https:[^)]*\);?', '', f.read_text(encoding='utf-8')), encoding='utf-8')
 
+_to_try = """<iframe class="to-try" src="try/index.html" title="Which sneaker is this?"></iframe>
+
+<a href="try/index.html">Open it alone</a>, for instance to put it on a phone's home screen."""
+_not_to_try = """It is not in this copy of the documentation: what runs it could not be had when the copy was built. With the project installed, \
+`sneaker-web --out site` writes it, and `python -m http.server --directory site` shows it."""
+
+def to_try(proc):
+    "The page that answers in the browser, in a folder that the renderer passes over, and a page of the site around it"
+    try: write_page(SneakerClassifier.load(), proc/'_try')
+    except SneakerError as e: print(f'warning: "Try it" is without the page: {e}')
+    shown = _to_try if (proc/'_try').exists() else _not_to_try
+    head = 'title: Try it\ndescription: The classifier in your browser. Your photos stay on your device'
+    about = 'How it is made is [a lesson](web.html); [how to publish your own](howto/static_page.html) is another.'
+    (proc/'try.md').write_text(f'---\n{head}\n---\n\n{shown}\n\n{about}\n', encoding='utf-8')
+
 def site():
     "Build the site in _docs"
     refresh_quarto_yml()
     addresses = prepare(root/'nbs', root/'_proc')
+    to_try(root/'_proc')
     project = load(root/'_proc')
     contents = project.website['sidebar']['contents']
     lessons = re.findall(r"[\w/]+\.ipynb", str(contents))
     (root/'_proc/reference.md').write_text(reference([addresses.get(o) for o in lessons]), encoding='utf-8')
     contents[-1]['contents'].append('reference.md')
+    contents.insert(0, 'try.md')
     pages = Pages(project)
     pages.build()
     for o in pages.warnings:
@@ -311,6 +353,8 @@ def site():
     shutil.rmtree(root/'_docs', ignore_errors=True)
     shutil.move(pages.out, root/'_docs')
     finish(root/'_docs')
+    # As it is: its files are known by their sha256.
+    if (root/'_proc/_try').exists(): shutil.move(root/'_proc/_try', root/'_docs/try')
 
 
 if __name__ == '__main__':

@@ -1,11 +1,13 @@
 "A site that says what the notebooks say, to everybody, and needs no other host for it"
-import re, shutil, subprocess, sys
+import json, re, shutil, subprocess, sys
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from conftest import root
 from test_house import cells, every
+
+from sneaker_classifier.files import sha256_of
 
 
 class Text(HTMLParser):
@@ -32,7 +34,8 @@ def paragraphs(path):
 def site(tmp_path_factory):
     "The documentation site, built by the command of the README"
     copy = tmp_path_factory.mktemp('site')/'project'
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns('.git', 'models', '__pycache__', '_docs', '_proc', 'data', 'tests'))
+    left_out = '.git', '*.pkl', '*.safetensors', '__pycache__', '_docs', '_proc', 'data', 'tests'
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns(*left_out))
     subprocess.run([sys.executable, 'docs.py'], cwd=copy, check=True, capture_output=True)
     return copy/'_docs'
 
@@ -111,3 +114,12 @@ def test_addresses_in_modules_are_pages(site):
     "Where a module says that its lesson is, it is"
     for f in (root/'sneaker_classifier').glob('*.py'):
         for o in re.findall(r'^Docs: \S+/(\S+\.html\.md)', f.read_text(encoding='utf-8'), flags=re.M): assert (site/o).is_file(), o
+
+
+def test_the_page_to_try(site):
+    "It is there, as sneaker-web writes it, or the site says why not"
+    said = (site/'try.html').read_text(encoding='utf-8')
+    if 'It is not in this copy' in said: return
+    script = (site/'try'/'sw.js').read_text(encoding='utf-8')
+    files = json.loads(script.partition('const site = ')[2].partition(';\n')[0])['files']
+    assert 'src="try/index.html"' in said and all(sha256_of(site/'try'/path)==o for path,o in files.items())

@@ -1,0 +1,476 @@
+"The page without a server, in a real browser: it answers as Python does, and keeps what it promises"
+import hashlib, io, json, shutil, subprocess, tarfile
+from base64 import b64decode, b64encode
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+from conftest import absent
+from local_web import LocalWeb, unknown
+from made import encoded, jpeg, root
+from PIL import Image
+from test_app import evil_model
+from test_hostile import bad
+
+from sneaker_classifier import BadImage, Prediction, SneakerClassifier, load_settings, open_image, web
+from sneaker_classifier.app import headline
+from sneaker_classifier.files import SneakerError
+from sneaker_classifier.images import fit_square, subject_box
+from sneaker_classifier.samples import draw_shoe
+from fastcore.xml import to_xml
+
+
+# The runtime: one file, or none
+
+def packed(**files):
+    "A package of npm with other contents"
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w:gz') as t:
+        for name,data in {**{o:b'x' for o in web._parts}, **files}.items():
+            info = tarfile.TarInfo(f'package/dist/{name}')
+            info.size = len(data)
+            t.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+class Registry(LocalWeb):
+    "A registry of npm that has one package"
+    async def answer(self, host, path):
+        kind,_,rest = path.strip('/').partition('/')
+        if rest!=f'onnxruntime-web/-/onnxruntime-web-{web._version}.tgz': return 404, {}, b''
+        if kind=='flood': return 200, {}, b'', unknown, 0, 2**16
+        if kind=='cut': return 200, {}, self.files[0][:50], len(self.files[0])
+        return 200, {}, self.files[0] if kind=='good' else b'something else'
+
+@pytest.fixture
+def registry(monkeypatch):
+    data = packed()
+    monkeypatch.setattr(web, '_sha512', b64encode(hashlib.sha512(data).digest()).decode())
+    with Registry([data]) as o: yield o
+
+
+def test_the_runtime_is_fetched_once(registry, tmp_path):
+    for _ in range(2): assert web.runtime_files(registry.url('/good'), tmp_path)=={o:b'x' for o in web._parts}
+    assert registry.asked.total()==1
+
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(kept.read_bytes()[:-1])
+
+    assert web.runtime_files(registry.url('/good/'), tmp_path) and registry.asked.total()==2
+
+
+@pytest.mark.parametrize('kind,said', [('other', 'its sha512 differs'), ('cut', 'cannot be had'), ('gone/x', 'cannot be had')])
+def test_another_runtime_is_refused(kind, said, registry, tmp_path):
+    with pytest.raises(SneakerError, match=said): web.runtime_files(registry.url(f'/{kind}'), tmp_path/'cache')
+    assert not (tmp_path/'cache').exists()
+
+
+def test_a_flood_ends(registry, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, '_most_bytes', 10**6)
+    with pytest.raises(SneakerError, match='its sha512 differs'): web.runtime_files(registry.url('/flood'), tmp_path)
+
+
+@pytest.mark.parametrize('address', ['nonsense', 'http://[', 'file:///etc'])
+def test_no_address(address, tmp_path):
+    with pytest.raises(SneakerError, match='--registry'): web.runtime_files(address, tmp_path)
+
+
+def test_npm_says_where(monkeypatch):
+    monkeypatch.setenv('npm_config_registry', 'https://mirror.example/npm/')
+    assert web.npm_registry()=='https://mirror.example/npm/'
+    monkeypatch.delenv('npm_config_registry')
+    monkeypatch.setattr(web.shutil, 'which', lambda name: None)
+    with pytest.raises(SneakerError, match='--registry'): web.npm_registry()
+
+
+# The folder
+
+fake = {o:b'x' for o in web._parts}
+
+def test_each_file_is_named_with_its_sha256():
+    files = web.page_files(SneakerClassifier.load(), fake)
+    site = json.loads(files['sw.js'].decode().partition('const site = ')[2].partition(';\n')[0])
+
+    assert set(site['files'])=={'index.html', *files}-{'sw.js', 'model/MODEL_CARD.md'}
+    assert all(hashlib.sha256(files[path]).hexdigest()==o for path,o in site['files'].items())
+    assert not any(b'__' in o for path,o in files.items() if path.endswith('.html'))
+
+
+def test_an_older_format_is_written_as_it_is_read(tmp_path):
+    folder = evil_model(tmp_path/'old')
+    card = json.loads((folder/'model.json').read_text(encoding='utf-8'))
+    card.update(format=3, size=card.pop('detail'))
+    (folder/'model.json').write_text(json.dumps(card), encoding='utf-8')
+
+    written = json.loads(web.page_files(SneakerClassifier.load(folder), fake)['model/model.json'])
+
+    assert (written['format'], written['detail'])==(4, card['size'])
+
+
+def test_a_page_of_somebody_else_stays(registry, tmp_path):
+    (tmp_path/'index.html').write_text('mine')
+    with pytest.raises(SneakerError, match='none of ours'): web.sneaker_web(out=str(tmp_path), registry=registry.url('/good'))
+    assert [o.name for o in tmp_path.iterdir()]==['index.html']
+
+
+def test_modules_have_the_types_they_say(tmp_path):
+    "TypeScript looks at the comments: once with the names that a page has, once with those of a worker"
+    npx = shutil.which('npx') or absent('npx')
+    for o in (root/'sneaker_classifier'/'web').glob('*.js'): shutil.copy(o, tmp_path)
+    (tmp_path/'runtime').mkdir()
+    (tmp_path/'runtime'/'ort.wasm.min.d.mts').write_text('export const env: any, Tensor: any, InferenceSession: any;')
+    for lib,files in {'dom,dom.iterable':['page.js'], 'webworker':['worker.js', 'sw.js']}.items():
+        flags = f'--allowJs --checkJs --strict --noEmit --target es2022 --module es2022 --moduleResolution bundler --lib es2023,{lib}'
+        done = subprocess.run([npx, '-y', '-p', 'typescript@7.0.2', 'tsc', *flags.split(), *files], cwd=tmp_path,
+            capture_output=True, text=True, encoding='utf-8')
+        assert done.returncode==0, done.stdout+done.stderr
+
+
+# In a browser
+
+class Files(SimpleHTTPRequestHandler):
+    # Windows may have other ideas of what a script is.
+    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, '.js':'text/javascript', '.mjs':'text/javascript'}
+    def log_message(self, *args): pass
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128   # A page asks for everything at once, and a call that is not taken up waits for seconds.
+
+class Host:
+    "A server of a folder, which can be gone and come back"
+    def __init__(self, folder): self.folder,self.port = folder,0
+
+    def start(self):
+        self.server = Server(('127.0.0.1', self.port), partial(Files, directory=str(self.folder)))
+        self.port = self.server.server_port
+        Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def url(self): return f'http://127.0.0.1:{self.port}/'
+
+@pytest.fixture(scope='module')
+def runtime():
+    try: return web.runtime_files()
+    except SneakerError as e: absent(f'onnxruntime-web ({e})')
+
+def written(clf, runtime, folder):
+    for path,data in web.page_files(clf, runtime).items():
+        (folder/path).parent.mkdir(parents=True, exist_ok=True)
+        (folder/path).write_bytes(data)
+    return folder
+
+@pytest.fixture(scope='module')
+def clf(): return SneakerClassifier.load()
+
+@pytest.fixture(scope='module')
+def host(clf, runtime, tmp_path_factory):
+    host = Host(written(clf, runtime, tmp_path_factory.mktemp('site'))).start()
+    yield host
+    host.stop()
+
+def opened(browser, host, **kw):
+    context = browser.new_context(**kw)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.troubles,page.asked = [],[]
+    context.on('request', lambda r: page.asked.append(r.url))
+    page.on('pageerror', lambda e: page.troubles.append(str(e)))
+    page.on('console', lambda m: page.troubles.append(m.text) if m.type=='error' else None)
+    page.goto(host.url)
+    return page
+
+def ready(page): page.wait_for_selector('#status:text-is("Ready.")')
+
+@pytest.fixture(scope='module')
+def shared_page(browser, host):
+    page = opened(browser, host, viewport=dict(width=1000, height=900))
+    ready(page)
+    yield page
+    assert not [o for o in page.asked if not o.startswith(host.url)]
+    page.context.close()
+
+@pytest.fixture
+def page(shared_page):
+    shared_page.evaluate('document.querySelector("#answer").replaceChildren()')
+    yield shared_page
+    assert not shared_page.troubles
+
+shoe = draw_shoe('puma_suede', seed=5, size=300)
+
+def show(page, data=None, name='shoe.jpg'):
+    page.set_input_files('#file', dict(name=name, mimeType='image/jpeg', buffer=data or jpeg(shoe)))
+    page.wait_for_selector('#answer figure, #answer [role=alert]')
+    return page.inner_text('#answer')
+
+# Asks the page's worker without the page
+ask = """async data => {
+    const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
+    self.asking ??= new Worker('worker.js', {type: 'module'});
+    return new Promise(done => {
+        self.asking.onmessage = ({data}) => {
+            if (data.kind !== 'answer') return;
+            const names = data.maps?.map(o => o.name), first = data.maps?.[0];
+            const alpha = first && btoa(Array.from(first.pixels.filter((_, i) => i%4 == 3), o => String.fromCharCode(o)).join(''));
+            done({error: data.error, answer: data.answer, names, alpha, width: first?.width, height: first?.height});
+        };
+        self.asking.postMessage({id: 1, file: new Blob([bytes]), box: null});
+    });
+}"""
+
+def asked(page, data): return page.evaluate(ask, b64encode(data).decode())
+
+
+def turned(how):
+    exif = Image.Exif()
+    exif[0x112] = how
+    return jpeg(draw_shoe('adidas_superstar', seed=77, size=400).crop((0, 60, 400, 360)), exif=exif.tobytes())
+
+def on_paper(side=1200):
+    "A small shoe on much plain paper"
+    im = Image.new('RGB', (side, side), (245, 244, 240))
+    im.paste(draw_shoe('adidas_superstar', seed=77, size=side//3), (side//2, side//5))
+    return im
+
+def clear():
+    im = draw_shoe('nike_air_force_1', seed=1, size=200).convert('RGBA')
+    im.putalpha(Image.radial_gradient('L').resize((200, 200)).point(lambda o: 255-o))
+    return im
+
+grain = np.random.default_rng(0).integers(-9, 9, (2000, 3000, 3))
+large = np.asarray(draw_shoe('nike_court_vision', seed=3, size=1000).resize((3000, 2000)), int)+grain
+large = Image.fromarray(large.clip(0, 255).astype(np.uint8))
+
+pictures = {**{f'turned {i}':turned(i) for i in range(1, 9)}, 'on paper':jpeg(on_paper()), 'on paper, PNG':encoded(on_paper(), 'PNG'),
+    'clear':encoded(clear(), 'PNG'), 'grey':jpeg(shoe.convert('L')), 'CMYK':jpeg(shoe.convert('CMYK')), 'palette':encoded(shoe, 'GIF'),
+    'WebP':encoded(shoe, 'WEBP'), 'AVIF':encoded(shoe, 'AVIF'), 'large':jpeg(large), 'large PNG':encoded(large, 'PNG', compress_level=1),
+    'progressive':jpeg(large.resize((1501, 997)), progressive=True), 'long':encoded(shoe.resize((900, 120)), 'PNG'),
+    'tiny':encoded(shoe.resize((17, 16)), 'PNG')}
+
+@pytest.mark.parametrize('name', pictures)
+def test_the_same_answer(name, page, clf):
+    p,found = clf.predict(pictures[name]),asked(page, pictures[name])
+    a = found['answer']
+
+    assert (a['label'], a['sure'], a['brandSure'])==(p.label, p.sure, p.brand_sure)
+    assert max(abs(p.scores[o['label']]-o['p']) for o in a['scores'])<.03
+    assert a['box']==pytest.approx(p.box, abs=.02)
+
+    assert found['names']==[clf.classes[o].name for o in list(p.scores)[:3]]
+    w,h = found['width'],found['height']
+    spoke = np.frombuffer(b64decode(found['alpha']), np.uint8).reshape(h, w)/255
+    ours = Image.fromarray(clf.evidence(pictures[name], box=p.box)).resize((w, h), Image.Resampling.BILINEAR)
+    assert np.abs(spoke-np.asarray(ours)).mean()<.03
+
+
+def test_squares_are_the_same_to_the_bit(page):
+    call = """async ([data, width, height, margins, side]) => {
+        const {fitSquare, subjectBox} = await import('./squares.js');
+        const im = {width, height, data: Uint8Array.from(atob(data), c => c.charCodeAt(0))};
+        const box = subjectBox(im, margins);
+        return [box, btoa(Array.from(fitSquare(im, side, box).data, o => String.fromCharCode(o)).join(''))];
+    }"""
+    rng,margins = np.random.default_rng(0),web.numbers(SneakerClassifier.load())
+    noise = [Image.fromarray(rng.integers(0, 256, (h, w, 3), np.uint8)) for w,h in ((16, 128), (41, 33), (451, 300), (640, 333))]
+    for im in [*noise, on_paper(501), shoe, on_paper(1201).crop((0, 0, 1201, 700))]:
+        box,square = page.evaluate(call, [b64encode(im.tobytes()).decode(), *im.size, margins, 140])
+        assert tuple(box)==subject_box(im)
+        assert b64decode(square)==fit_square(im, 140, subject_box(im)).tobytes()
+
+
+@pytest.mark.parametrize('p', [Prediction(brand='Puma', model='Suede', confidence=.875, sure=True, brand_sure=True),
+    Prediction(brand='Puma', model='Suede', confidence=.97, sure=True, brand_sure=True),
+    Prediction(brand='Asics', model='Gel', brand_confidence=.97, brand_sure=True, candidates=('Gel', 'Kayano')), Prediction()])
+def test_the_same_words(p, page):
+    given = dict(name=p.name, brand=p.brand, confidence=p.confidence, brandConfidence=p.brand_confidence, sure=p.sure,
+        brandSure=p.brand_sure, candidates=p.candidates)
+    said = page.evaluate("async a => (await import('./answers.js')).headline(a)", given)
+    assert f'<h2>{said["title"]}</h2>' in to_xml(headline(p)) and f'<p>{said["said"]}</p>' in to_xml(headline(p))
+
+
+others = {}
+for fmt in ('BMP', 'TIFF', 'ICO', 'JPEG2000', 'DDS', 'EPS', 'ICNS', 'TGA'): others[fmt] = encoded(shoe, fmt)
+others |= {'PSD':b'8BPS'+bytes(40), 'QOI':b'qoif'+bytes(40), 'JXL':b'\xff\x0a'+bytes(40), 'RAW':b'FUJIFILMCCD-RAW '+bytes(40),
+    'CR2':b'II*\0\x10\0\0\0CR\2\0'+bytes(40), 'MP4':b'\0\0\0\x18ftypmp42'+bytes(40), 'AVI':b'RIFF\0\0\0\0AVI '+bytes(40),
+    'PDF':b'%PDF-1.7', 'ZIP':b'PK\3\4'+bytes(40), 'Ogg':b'OggS'+bytes(40), 'gzip':b'\x1f\x8b'+bytes(40), 'MKV':b'\x1aE\xdf\xa3'+bytes(40),
+    'noise':bytes(range(128, 256))*4, 'control characters':b'abc\x01\x02', 'Cyrillic':'кеды '.encode()*100, 'blank':b' \n\t'*10,
+    'XPM':b'/* XPM */ static char', 'WMF':b'\xd7\xcd\xc6\x9a\0\0'+bytes(40), 'half a PNG':encoded(shoe, 'PNG')[:9000],
+    'half a WebP':encoded(shoe, 'WEBP')[:3000], 'half an AVIF':encoded(shoe, 'AVIF')[:3000], 'head of a JPEG':jpeg(shoe)[:4],
+    'head of a PNG':encoded(shoe, 'PNG')[:12]}
+
+@pytest.mark.parametrize('name', [*bad, *others])
+def test_the_same_sentence_for_what_is_no_picture(name, page):
+    data = bad[name][0] if name in bad else others[name]
+    with pytest.raises(BadImage) as e: open_image(data)
+    assert asked(page, data)['error']==str(e.value)
+
+
+def test_larger_than_allowed(page):
+    limits = load_settings().limits
+    page.evaluate("""n => {
+        const files = new DataTransfer(), field = document.querySelector('#file');
+        files.items.add(new File([new Uint8Array(n)], 'large.jpg'));
+        field.files = files.files;
+        field.dispatchEvent(new Event('change'));
+    }""", int(limits.max_megabytes*1e6)+1)
+    page.wait_for_selector('[role=alert]')
+    assert f'the file is larger than {limits.max_megabytes:g} MB' in page.inner_text('#answer')
+
+
+def test_fuzzed_files_get_an_answer_or_a_sentence(page):
+    rng = np.random.default_rng(0)
+    for fmt in ('JPEG', 'PNG', 'WEBP', 'AVIF', 'GIF'):
+        good = np.frombuffer(encoded(shoe, fmt), np.uint8)
+        for _ in range(6):
+            data = good.copy()
+            where = rng.integers(0, len(data), rng.integers(1, 30))
+            data[where] = rng.integers(0, 256, len(where))
+            found = asked(page, data.tobytes())
+            assert found.get('answer') or found['error'].startswith('This picture cannot be used: '), found['error']
+
+
+def test_answer_evidence_and_choice(page):
+    page.context.set_offline(False)
+    before = len(page.asked)
+    said = show(page)
+
+    assert page.inner_text('h2') and page.asked[before:]==[]
+    if page.query_selector('#answer summary'): page.click('#answer summary')
+    assert '%' in page.inner_text('#answer form') and 'Where it looked' in said
+    shown = '[...document.querySelectorAll(".map")].map(e => getComputedStyle(e).display != "none" && getComputedStyle(e).opacity)'
+    assert page.evaluate(shown)==['0.6', False, False]
+
+    page.locator('input[name=strength]').fill('90')
+    page.locator('input[name=why]').nth(1).check()
+
+    assert page.evaluate(shown)==[False, '0.9', False]
+    assert 'mostly' in page.get_attribute('.map1', 'aria-label')
+
+
+def size(page): return page.evaluate('(o => [o.width, o.height])(document.querySelector(".photo"))')
+
+def test_box_by_mouse_and_keyboard(page):
+    show(page)
+    r = page.locator('figure').bounding_box()
+    page.mouse.move(r['x']+r['width']*.1, r['y']+r['height']*.2)
+    page.mouse.down()
+    page.mouse.move(r['x']+r['width']*.6, r['y']+r['height']*.9, steps=3)
+    page.mouse.up()
+    page.wait_for_selector('button[name=whole]')
+    assert size(page)==pytest.approx([150, 210], abs=3)
+
+    page.click('button[name=whole]')
+    page.wait_for_selector('button[name=whole]', state='detached')
+    assert size(page)==[300, 300]
+
+    page.focus('button[name=draw]')
+    for key in 'Enter', 'ArrowRight', 'Shift+ArrowDown', 'Enter': page.keyboard.press(key)
+    page.wait_for_selector('button[name=whole]')
+    assert size(page)==pytest.approx([150, 156], abs=2)
+
+
+def test_dropped_and_pasted(page):
+    give = """([kind, data, text]) => {
+        const t = new DataTransfer();
+        if (data) t.items.add(new File([Uint8Array.from(atob(data), c => c.charCodeAt(0))], 'x.jpg', {type: 'image/jpeg'}));
+        else t.setData(text, 'https://shop.example/shoe.jpg');
+        const e = kind === 'drop' ? new DragEvent(kind, {dataTransfer: t, bubbles: true, cancelable: true})
+            : new ClipboardEvent(kind, {clipboardData: t, bubbles: true});
+        document.querySelector('h1').dispatchEvent(e);
+    }"""
+    for kind in 'drop', 'paste':
+        page.evaluate(give, [kind, b64encode(jpeg(shoe)).decode(), ''])
+        page.wait_for_selector('#answer figure')
+        page.evaluate(give, [kind, '', 'text/uri-list'])
+        assert 'That is an address, not a picture.' in page.inner_text('#answer [role=alert]')
+        page.evaluate(give, [kind, '', 'text/plain'])
+        assert 'That is not a picture.' in page.inner_text('#answer [role=alert]')
+
+
+def test_camera(page):
+    page.context.grant_permissions(['camera'])
+    page.click('#camera')
+    page.wait_for_selector('dialog[open]')
+    page.wait_for_timeout(1000)
+    page.click('button[name=take]')
+    page.wait_for_selector('#answer figure')
+    assert page.evaluate('document.querySelector("video").srcObject')is None
+
+
+def test_on_a_phone(browser, host):
+    page = opened(browser, host, viewport=dict(width=360, height=740), has_touch=True, is_mobile=True)
+    show(page)
+    assert page.evaluate('document.documentElement.scrollWidth')<=360
+    buttons = page.evaluate('[...document.querySelectorAll("button, .button")].map(o => o.getBoundingClientRect().height).filter(o => o)')
+    assert min(buttons)>=44
+
+    touch = page.context.new_cdp_session(page)
+    page.tap('button[name=draw]')
+    page.locator('figure').scroll_into_view_if_needed()
+    r = page.locator('figure').bounding_box()
+    for kind,*at in ('touchStart', .2, .2), ('touchMove', .5, .5), ('touchMove', .8, .7), ('touchEnd',):
+        points = [dict(x=r['x']+r['width']*at[0], y=r['y']+r['height']*at[1])] if at else []
+        touch.send('Input.dispatchTouchEvent', dict(type=kind, touchPoints=points))
+    page.wait_for_selector('button[name=whole]')
+    assert not page.troubles
+    page.context.close()
+
+
+def test_names_are_text(browser, runtime, tmp_path):
+    host = Host(written(SneakerClassifier.load(evil_model(tmp_path/'evil')), runtime, tmp_path/'site')).start()
+    page = opened(browser, host)
+    assert '<img src=x onerror=alert(1)> <script>alert(2)</script>${alert(3)}{{alert}}' in show(page)
+    page.click('#known summary')
+    assert '<script>alert(2)</script>' in page.inner_text('#known') and not page.troubles
+
+    # Even a page that let a script through would not run it, nor fetch from elsewhere.
+    page.evaluate('document.body.insertAdjacentHTML("beforeend", "<img src=data:, onerror=\\"document.title=1\\">")')
+    assert page.evaluate('fetch("http://localhost:9/").catch(e => "refused")')=='refused'
+    assert page.title()=='Which sneaker is this?' and any('Content Security Policy' in o for o in page.troubles)
+    page.context.close()
+    host.stop()
+
+
+@pytest.mark.parametrize('path,said', [('model/model.json', 'model/model.json'),
+    *((o, 'its sha256 differs') for o in ('model/model.onnx', 'runtime/ort-wasm-simd-threaded.wasm'))])
+def test_a_damaged_folder_does_not_run(path, said, browser, host, tmp_path):
+    shutil.copytree(host.folder, tmp_path/'site')
+    file = tmp_path/'site'/path
+    if path.endswith('.json'): file.unlink()
+    else: file.write_bytes(file.read_bytes()[:-1]+b'?')
+    damaged = Host(tmp_path/'site').start()
+    page = opened(browser, damaged)
+    page.wait_for_selector('[role=alert]')
+    assert said in page.inner_text('#answer')
+    page.context.close()
+    damaged.stop()
+
+
+def test_without_a_connection_and_with_another_model(browser, clf, runtime, tmp_path):
+    host = Host(written(clf, runtime, tmp_path/'site')).start()
+    page = opened(browser, host)
+    ready(page)
+    page.evaluate('navigator.serviceWorker.ready.then(() => 0)')
+    host.stop()
+
+    for _ in range(2):
+        page.goto(host.url)
+        page.locator('#knows', has_text=f'of {len(clf.brands)} brands').wait_for()
+        assert '%' in show(page) or page.inner_text('h2')=='Not sure'
+
+    written(SneakerClassifier.load(evil_model(tmp_path/'other')), runtime, tmp_path/'site')
+    host.start()
+    page.goto(host.url)
+    # All of one version, until the reader asks for the other
+    page.locator('#knows', has_text=f'of {len(clf.brands)} brands').wait_for()
+    page.click('#newer button')
+    page.locator('#knows', has_text='of 1 brands').wait_for()
+    assert show(page) and len(page.evaluate('caches.keys()'))==1
+    page.context.close()
+    host.stop()
