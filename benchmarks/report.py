@@ -4,13 +4,16 @@ import ast, re
 import pandas as pd
 from common import results, root
 
-sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clean', 'speed_copies', 'speed_neighbours', 'speed_train'),
-    'Quality':('quality_model', 'quality_starts', 'quality_source', 'quality_copies', 'quality_known', 'quality_labels'),
+sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clean', 'speed_copies', 'speed_neighbours', 'speed_train',
+        'speed_web'),
+    'Quality':('quality_model', 'quality_starts', 'quality_source', 'quality_copies', 'quality_known', 'quality_labels',
+        'quality_teach', 'quality_web'),
     'Safety':('safety_kills',)}
 
 # Of long tables, the rows to show
 brief = dict(speed_predict='photo', speed_download='web$', speed_neighbours='fit|50,000', speed_copies='100,000',
     quality_model='(kept back|other shops): (top-1|right)|(photos|behind): top-1|, called sure', quality_source='top-1',
+    quality_teach='10 photos.*other shops: (found|among|called|right|known, named rightly|neither kind, called sure$)',
     quality_copies='copies: (mean|precision$)|pictures', quality_known='saved|framed|taken')
 
 columns = ['what', 'ours', 'unit', 'peer', 'theirs', 'ratio', 'pictures', 'low', 'high', 'machine', 'date', 'commit']
