@@ -9,7 +9,8 @@ for _name in ('ORT_DISABLE_TELEMETRY', 'ORT_TELEMETRY_DISABLED'): os.environ[_na
 # fastai and timm call torch.jit.script while they load, and torch complains about it each time.
 warnings.filterwarnings('ignore', '`torch.jit', FutureWarning)
 
-_homes = dict(SneakerClassifier='predict', Prediction='predict', open_image='images', sanitize='images', safe_name='images',
+# `teach` gives SneakerClassifier its method of that name.
+_homes = dict(SneakerClassifier='teach', Prediction='predict', open_image='images', sanitize='images', safe_name='images',
     BadImage='images', load_settings='settings')
 __all__ = list(_homes)
 

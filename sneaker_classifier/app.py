@@ -6,7 +6,8 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/app.html.md"""
 
 # %% auto #0
 __all__ = ['headline', 'heat', 'where', 'bars', 'page_file', 'script', 'figure', 'answer_html', 'cut_out', 'save_correction',
-           'OnePhoto', 'known_html', 'card_text', 'build_app', 'launch', 'sneaker_app']
+           'OnePhoto', 'InUse', 'lesson_html', 'Teaching', 'known_html', 'card_text', 'build_app', 'launch',
+           'sneaker_app']
 
 # %% ../nbs/17_app.ipynb #0d219b3d
 import io, re, signal, sys
@@ -16,6 +17,7 @@ from dataclasses import asdict, replace
 from html import escape
 from importlib import resources
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 from fastcore.basics import patch
@@ -30,8 +32,9 @@ from gradio.utils import colab_check
 from .commands import command
 from .files import SneakerError, printable, sha256_of, write_whole, writing
 from .images import BadImage, open_image, sanitize
-from .predict import Prediction, SneakerClassifier, answers_csv, level, tally
-from .settings import load_settings
+from .predict import CurrentModel, Prediction, SneakerClassifier, answers_csv, level, tally
+from .settings import is_label, load_settings, to_label
+from .teach import photos_in
 
 # %% ../nbs/17_app.ipynb #0004ad98
 _help = 'It helps to show the whole shoe from the side, closer and in better light, or to draw a box around it.'
@@ -175,17 +178,17 @@ class OnePhoto:
     "What the first tab does"
     def __init__(self,
         app:gr.Blocks,         # The page
-        clf:SneakerClassifier, # Who answers
+        now,                   # Gives the classifier to ask
         feedback:Path|str      # Where corrections go
     ):
-        self.app,self.clf,self.feedback = app,clf,feedback
+        self.app,self.now,self.feedback,self.limits = app,now,feedback,now().limits
         # Twice the size that is kept of corrections, so that a box can be cut out of it
-        self.roomy = replace(clf.limits, keep_side=2*clf.limits.keep_side)
+        self.roomy = replace(self.limits, keep_side=2*self.limits.keep_side)
 
-    def answered(self, photo, p=None, cut=False):
+    def answered(self, photo, cut=False, clf=None, p=None):
         "What is shown: the answer, the part for corrections, the photo"
-        p = p or self.clf.predict(photo)
-        return answer_html(self.clf, p, photo, cut), gr.Column(visible=True), photo
+        clf = clf or self.now()
+        return answer_html(clf, p or clf.predict(photo), photo, cut), gr.Column(visible=True), photo
 
 # %% ../nbs/17_app.ipynb #60b136a2
 @patch
@@ -193,15 +196,16 @@ def look(self:OnePhoto, upload):
     "A photo was dropped: what is shown, the whole photo, and the field that it was dropped on, empty again"
     # Not gr.skip for the photo: Gradio would make the component anew, without what is handed over.
     if upload is None: return [*[gr.skip()]*4, None]
+    clf = self.now()   # once, so that the name and the evidence for it come from one model
     try:
-        with uploads(self.app, [upload]) as (path,): p,photo = self.clf.predict(path),sanitize(path, self.roomy)
-    except BadImage as e: return answer_html(self.clf, Prediction(error=str(e))), gr.Column(visible=False), None, None, None
-    return *self.answered(photo, p), photo, None
+        with uploads(self.app, [upload]) as (path,): p,photo = clf.predict(path),sanitize(path, self.roomy)
+    except BadImage as e: return answer_html(clf, Prediction(error=str(e))), gr.Column(visible=False), None, None, None
+    return *self.answered(photo, clf=clf, p=p), photo, None
 
 @patch
 def look_closer(self:OnePhoto, shown, evt:gr.EventData):
     "A box was drawn"
-    try: photo = sanitize(cut_out(shown, evt.box, self.clf.limits), self.roomy)
+    try: photo = sanitize(cut_out(shown, evt.box, self.limits), self.roomy)
     except BadImage as e: raise _sorry(e) from None
     return self.answered(photo, cut=True)
 
@@ -210,7 +214,7 @@ def look_closer(self:OnePhoto, shown, evt:gr.EventData):
 def save(self:OnePhoto, label, shown):
     "Save was pressed"
     if not label: raise _sorry('Choose what it is first.')
-    try: path = save_correction(shown, label, self.feedback, self.clf.limits)
+    try: path = save_correction(shown, label, self.feedback, self.limits)
     except SneakerError as e: raise _sorry(f'{e} When that is mended, press Save again: the photo is still here.') from None
     return f'Saved in `{path.parent.as_posix()}`. Thank you.'
 
@@ -218,24 +222,25 @@ def save(self:OnePhoto, label, shown):
 _consent = ('Saving keeps **this photo** in `{}` on this machine, without the time and place that a phone adds. '
     'The next update learns from it. You can delete it there. Of photos that you do not save nothing is kept.')
 
+def _choices(clf): return [*((c.name, c.label) for c in clf.classes.values()), ('Something else', 'other')]
+
 def _correction(clf, feedback):
     "The part for corrections: all of it, and what is asked about"
     with gr.Column(visible=False) as column:
         with gr.Accordion('Not right? Say what it is', open=False):
             gr.Markdown(_consent.format(Path(feedback).as_posix()))
-            choices = [*((c.name, c.label) for c in clf.classes.values()), ('Something else', 'other')]
-            label = gr.Dropdown(choices, value=None, label='It is really a', elem_id='really')
+            label = gr.Dropdown(_choices(clf), value=None, label='It is really a', elem_id='really')
             button = gr.Button('Save this photo', variant='primary', elem_id='save')
             saved = gr.Markdown()
     return column, label, button, saved
 
 # %% ../nbs/17_app.ipynb #c421564f
-def _photo_tab(app, clf, feedback):
-    do = OnePhoto(app, clf, feedback)
+def _photo_tab(app, now, feedback):
+    do = OnePhoto(app, now, feedback)
     photo = hand_over(gr.Image(label='Photo', sources=['upload', 'webcam', 'clipboard'], height=200, elem_id='photo',
         placeholder='Drop a photo of a sneaker here, or click to choose one'), lambda o: o and o.path)
     answer = gr.HTML(elem_classes='answer', js_on_load=script('answer.js')+script('drops.js', '#photo'), value='')
-    correction,label,button,saved = _correction(clf, feedback)
+    correction,label,button,saved = _correction(now(), feedback)
     shown,whole = gr.State(),gr.State()
     quiet = dict(api_visibility='private', show_progress='hidden')
     looked = photo.change(do.look, photo, [answer, correction, shown, whole, photo], trigger_mode='multiple',
@@ -244,6 +249,7 @@ def _photo_tab(app, clf, feedback):
     answer.box(do.look_closer, shown, [answer, correction, shown], **quiet)
     answer.whole(do.answered, whole, [answer, correction, shown], **quiet)
     button.click(do.save, [label, shown], saved, concurrency_limit=1, **quiet)
+    return label
 
 # %% ../nbs/17_app.ipynb #19dce0cc
 _columns = dict(Photo='html', File='str', Answer='str', Probability='number', Remark='str')
@@ -270,8 +276,9 @@ def _summary(names, answers):
     return to_xml(Div(P(said), A('Download as CSV', href=table, download='sneakers.csv', cls='button'), role='status'))
 
 # %% ../nbs/17_app.ipynb #3320e67e
-def _many_tab(app, clf):
+def _many_tab(app, now):
     def look(files, progress=gr.Progress()):
+        clf = now()
         names = [printable(o.orig_name or Path(o.path).name) for o in files]
         with uploads(app, [o.path for o in files]) as paths:
             answers,rows = [],[]
@@ -287,6 +294,134 @@ def _many_tab(app, clf):
     table = gr.Dataframe(headers=list(_columns), datatype=list(_columns.values()), visible=False, interactive=False, wrap=True,
         max_height=600, column_widths=[90, 220, 220, 140, 300], show_label=False, elem_id='answers')
     for o in files,folder: o.upload(look, o, [summary, table, files, folder], api_visibility='private', show_progress_on=summary)
+
+# %% ../nbs/17_app.ipynb #7eac0008
+class InUse:
+    "Gives the classifier to ask: what was taught while it fits the model that it was taught to, otherwise the model"
+    def __init__(self,
+        now,        # Gives the model
+        taught:Path # Model folder of what was taught to it, where that is in use
+    ):
+        self.now,self.taught = now,None
+        try:
+            if not (taught/'model.json').is_file(): return
+            self.taught = SneakerClassifier.load(taught, now().limits)
+            if self() is not self.taught: raise SneakerError('it was taught to another model. Press Use it to teach this one.')
+        except SneakerError as e: print(f'What was taught is not in use: {e}')
+
+    def __call__(self):
+        clf,taught = self.now(),self.taught
+        return taught if taught and taught.card['taught']['base_sha256']==clf.card['sha256']['model.onnx'] else clf
+
+# %% ../nbs/17_app.ipynb #7eac0002
+def _percent_of(o): return f'{o:.0%}'
+
+def _thumb(path, limits):
+    return Img(src=_data_url('image/jpeg', sanitize(path, replace(limits, keep_side=72))), alt='', height=48)
+
+def lesson_html(
+    lessons:list,  # Each a `Lesson`
+    left_out:dict, # {name: why it taught nothing}
+    limits         # `Limits` for its photos
+)->str:            # HTML; text in it is escaped
+    "What was taught, and how well it is told apart"
+    def taken(o): return ', '.join(f'{name} ({n})' for name,n in o.taken_for[:3])
+    def row(o): return Tr(Th(o.label, scope='row'), Td(o.photos), Td(_percent_of(o.found)), Td(_percent_of(o.sure)), Td(taken(o)),
+        Td(*[_thumb(f, limits) for f in o.out_of_place]))
+    head = Tr(*[Th(o) for o in ('Name', 'Photos', 'Found again', 'Surely', 'Others taken for', 'Out of place?')])
+    advice = [P(f'{o.label}: {line}') for o in lessons for line in o.advice]
+    lines = [P(f'{name} taught nothing: {why.rstrip(".")}.') for name,why in left_out.items()]
+    table = [Table(head, *map(row, lessons)), P('Each photo was asked of what the others taught.')] if lessons else []
+    return to_xml(Div(*table, *advice, *lines, role='status', cls='known'))
+
+# %% ../nbs/17_app.ipynb #7eac0005
+class Teaching:
+    "What the tab Teach does; photos stay in a folder of this machine"
+    def __init__(self,
+        app:gr.Blocks,       # The page
+        now:InUse,           # Gives the classifier to ask
+        folder:Path|str      # Where photos are kept, a folder for each name, and the model when it is used
+    ):
+        self.app,self.now,self.folder,self.model,self.limits = app,now,Path(folder),Path(folder)/'.model',now().limits
+
+    def names(self): return list(photos_in(self.folder)[0]) if self.folder.is_dir() and any(self.folder.glob('[!.]*/*')) else []
+
+    def taught(self):
+        "The classifier that all photos in the folder teach"
+        clf = self.now.now().teach(photos_in(self.folder)[0])
+        for name in [*clf.left_out]:
+            # A copy has been told of once, and teaches nothing.
+            with writing(name): Path(name).unlink()
+        return clf
+
+# %% ../nbs/17_app.ipynb #7eac0012
+@patch
+def shown(self:Teaching, left_out=None):
+    "The report, and the names that can be taken back"
+    names,left_out = self.names(),dict(left_out or {})
+    choices = gr.Dropdown(choices=names, value=None)
+    if not names: return lesson_html([], left_out, self.limits), choices
+    try: clf = self.taught()
+    except SneakerError as e: return to_xml(Div(P(str(e)), role='alert'))+lesson_html([], left_out, self.limits), choices
+    if n := len(clf.left_out): left_out['A photo' if n==1 else f'{n} photos'] = 'copies of others are counted once'
+    return lesson_html(clf.lessons, left_out, self.limits), choices
+
+# %% ../nbs/17_app.ipynb #7eac0006
+@patch
+def add(self:Teaching, name, files):
+    "Photos were dropped: the report, names that can be taken back, and the field, empty again"
+    if not files: return gr.skip(), gr.skip(), None
+    label,left_out = to_label(name or ''),{}
+    with uploads(self.app, [o.path for o in files]) as paths:
+        if not is_label(label): raise _sorry('Give it a name first, such as My shoe. Then drop the photos again.')
+        if label in self.now.now().labels: raise _sorry(f'{label} is known already. Choose another name.')
+        for o,path in zip(files, paths):
+            try: data = sanitize(path, self.limits)
+            except BadImage as e: left_out[printable(o.orig_name or path.name)] = e.reason
+            else:
+                try: write_whole(self.folder/label/f'{sha256_of(data)}.jpg', data)
+                except SneakerError as e: raise _sorry(e) from None
+    return *self.shown(left_out), None
+
+# %% ../nbs/17_app.ipynb #7eac0013
+@patch
+def use(self:Teaching):
+    "Let what was taught answer on the whole page"
+    try: self.now.taught = self.taught().save(self.model)
+    except SneakerError as e: raise _sorry(e) from None
+    return f'In use: the page knows {len(self.now().labels)} models now, also when it is started again.'
+
+@patch
+def take_back(self:Teaching, label):
+    "Forget a name: its photos here are deleted, and the page answers as before it was taught"
+    if label not in self.names(): raise _sorry('Choose what to take back first.')
+    with writing(self.folder/label): rmtree(self.folder/label)
+    used,self.now.taught = self.now.taught,None
+    if self.model.is_dir(): rmtree(self.model)
+    return *self.shown(), f'{label} is forgotten.'+(' Press Use it again for the others.' if used and self.names() else '')
+
+# %% ../nbs/17_app.ipynb #7eac0007
+_teach_text = ('Ten photos teach it a sneaker that it does not know: from several sides, in several places. They are kept in `{}` on this '
+    'machine, without the time and place that a phone adds, until you take the name back.')
+
+def _teach_tab(app, now, folder, tab):
+    do = Teaching(app, now, folder)
+    gr.Markdown(_teach_text.format(Path(folder).as_posix()))
+    name = gr.Textbox(label='Name of the sneaker', max_lines=1, max_length=60, elem_id='taught-name')
+    field = gr.File(label='Photos, five or more', file_count='multiple', height=160, elem_id='taught-files')
+    files = hand_over(field, lambda o: o and o.root)
+    report = gr.HTML(elem_id='taught', js_on_load=script('drops.js', '#taught-files'))
+    with gr.Row():
+        use = gr.Button('Use it', variant='primary', elem_id='use-taught')
+        label = gr.Dropdown([], label='Take back', elem_id='take-which')
+        back = gr.Button('Take it back', elem_id='take-back')
+    said = gr.Markdown(elem_id='taught-said')
+    # One at a time: all of them change one folder.
+    quiet = dict(api_visibility='private', concurrency_limit=1, concurrency_id='teach')
+    files.upload(do.add, [name, files], [report, label, files], show_progress_on=report, **quiet)
+    use.click(do.use, None, said, **quiet)
+    back.click(do.take_back, label, [report, label, said], **quiet)
+    tab.select(do.shown, None, [report, label], **quiet)
 
 # %% ../nbs/17_app.ipynb #a8a9e000
 _scores = dict(pictures='photos that it was measured on, none of which it had learned from', top1='right name',
@@ -315,43 +450,57 @@ def card_text(
     if not card.is_file(): return ''
     return re.sub(r'\A---\n.*?^---\n', '', card.read_text(encoding='utf-8', errors='replace'), flags=re.S|re.M).replace('<', '&lt;')
 
+def _about(clf): return known_html(clf), card_text(clf.folder)
+
 def _known_tab(clf):
-    gr.HTML(known_html(clf))
-    if card := card_text(clf.folder): gr.Markdown(card, elem_id='card')
+    known,card = _about(clf)
+    return gr.HTML(known), gr.Markdown(card, elem_id='card')
 
 # %% ../nbs/17_app.ipynb #6fdbadd1
-def _api(app, clf):
+def _api(app, now):
     def predict(photo:gr.FileData, among:list[str]|None=None)->Prediction:
         "Name the sneaker in a photo; among: labels it is known to be one of"
         try:
-            with uploads(app, [photo]) as (path,): return asdict(clf.predict(path, among))
+            with uploads(app, [photo]) as (path,): return asdict(now().predict(path, among))
         except SneakerError as e: return asdict(Prediction(error=str(e)))
     def predict_many(photos:list[gr.FileData])->list[Prediction]:
         "Name the sneakers in many photos, in order"
         try:
-            with uploads(app, photos) as paths: return [asdict(p) for p in clf.predict_many(paths)]
+            with uploads(app, photos) as paths: return [asdict(p) for p in now().predict_many(paths)]
         except SneakerError as e: return [asdict(Prediction(error=str(e))) for _ in photos]
     def classes()->list[dict[str, str]]:
         "Label, brand and model of everything that can be answered"
-        return [dict(label=c.label, brand=c.brand, model=c.model) for c in clf.classes.values()]
+        return [dict(label=c.label, brand=c.brand, model=c.model) for c in now().classes.values()]
     for f in predict,predict_many,classes: gr.api(f, api_name=f.__name__)
 
 # %% ../nbs/17_app.ipynb #24f5f1a6
+def _title(clf):
+    knows = f'Knows {len(clf.labels)} models of {len(clf.brands)} brands.'
+    return f'# Which sneaker is this?\n{knows} Your photos stay on this machine.'
+
+def _of_model(clf):
+    "Everything on the page that depends on the model"
+    return _title(clf), gr.Dropdown(_choices(clf)), *_about(clf)
+
 def build_app(
-    clf:SneakerClassifier|None=None,  # Who answers; None loads the bundled model
-    feedback:Path|str='data/feedback' # Where corrections go
+    clf:SneakerClassifier|CurrentModel|None=None, # Who answers; None loads the bundled model
+    feedback:Path|str='data/feedback', # Where corrections go
+    taught:Path|str='data/taught' # Where photos are kept that teach
 )->gr.Blocks:
     "The web page; `launch` opens it"
     clf = clf or SneakerClassifier.load()
+    now = InUse(clf if isinstance(clf, CurrentModel) else lambda: clf, Path(taught)/'.model')
     upload_folder()
     # Uploads that nobody asks about are removed after ten minutes.
     with gr.Blocks(title='Sneaker classifier', analytics_enabled=False, delete_cache=(60, 600)) as app:
-        knows = f'Knows {len(clf.labels)} models of {len(clf.brands)} brands.'
-        gr.Markdown(f'# Which sneaker is this?\n{knows} Your photos stay on this machine.')
-        with gr.Tab('One photo'): _photo_tab(app, clf, feedback)
-        with gr.Tab('Many photos'): _many_tab(app, clf)
-        with gr.Tab('The model'): _known_tab(clf)
-        _api(app, clf)
+        title = gr.Markdown(_title(now()))
+        with gr.Tab('One photo'): label = _photo_tab(app, now, feedback)
+        with gr.Tab('Many photos'): _many_tab(app, now)
+        with gr.Tab('Teach') as tab: _teach_tab(app, now, taught, tab)
+        with gr.Tab('The model'): known = _known_tab(now())
+        _api(app, now)
+        # Whoever opens the page reads of the model that is in use then.
+        app.load(lambda: _of_model(now()), None, [title, label, *known], api_visibility='private', show_progress='hidden')
     open_uploads_only(app)
     return app
 
@@ -371,7 +520,8 @@ def launch(
     port:int|None=None,       # 0 takes any that is free; None takes the one in `settings`
     host:str|None=None,       # Address to answer at; None takes the one in `settings`
     open_to_network:bool=False, # May `host` be an address that other machines can reach?
-    feedback:Path|str='data/feedback' # Where corrections go
+    feedback:Path|str='data/feedback', # Where corrections go
+    taught:Path|str='data/taught' # Where photos are kept that teach
 )->gr.Blocks:                 # Its `close()` ends it
     "Serve the page, in the background; raises `SneakerError` where the port cannot be opened or `host` is not on this machine"
     settings = settings or load_settings()
@@ -380,9 +530,9 @@ def launch(
     if host not in here and not open_to_network:
         raise SneakerError(f'{host} is an address that other machines may reach. '
             'If you mean that, add --open-to-network; see what it says then.')
-    clf,limit = SneakerClassifier.load(model, settings.limits),int(settings.limits.max_megabytes*1e6)
+    clf,limit = CurrentModel(model, settings.limits),int(settings.limits.max_megabytes*1e6)
     # More than 64 people waiting would wait too long: the next is asked to try again.
-    app = build_app(clf, feedback).queue(max_size=64, default_concurrency_limit=4)
+    app = build_app(clf, feedback, taught).queue(max_size=64, default_concurrency_limit=4)
     # Colab shows the page through a server of its own, under a name that cannot be known.
     serve(app, host, port, limit, any_host=host not in here or colab_check(), state_session_capacity=256, **_looks())
     if host not in here: print(_warning.format(app.server_port, host))

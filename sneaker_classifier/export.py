@@ -266,6 +266,19 @@ def _split(items, known, limits=None):
     before = read_split(known.folder) if known else split
     return pd.concat([split, before[~before.id.isin(split.id)]])
 
+# %% ../nbs/12_export.ipynb #5eenfea7
+_most_seen = 1000   # pictures kept back whose features are stored: teaching a class needs no more
+
+def _features(learn, items, network):
+    "Features of pictures kept back as bytes, which of them, and what bytes 0 and 255 stand for"
+    files = items.file[items.is_valid].to_numpy()
+    seen = np.unique(np.linspace(0, len(files)-1, min(len(files), _most_seen)).astype(int))
+    opener,session = learn.dls.tfms[0][1],ort.InferenceSession(network)
+    squares = (np.asarray(opener(o)[:3]).transpose(1,2,0)[None] for o in files[seen])
+    found = np.concatenate([session.run(['features'], {'pictures':o})[0] for o in squares])
+    low,high = ends = np.float32([found.min(), max(found.max(), found.min()+1e-6)])
+    return dict(features=((found-low)/(high-low)*255).round().astype(np.uint8), seen=seen.astype(np.int32), ends=ends)
+
 # %% ../nbs/12_export.ipynb #f65d8f75
 def _zipped(**arrays):
     out = io.BytesIO()
@@ -281,7 +294,8 @@ def _files(learn, items, network, answers, known, limits):
     "{name: contents} of all files whose sha256 the card has"
     logits,targets,groups = answers
     return {'model.onnx':network, 'sneaker_model.pkl':_pickled(learn), 'model.safetensors':_half(learn.model),
-        'validation.npz':_zipped(logits=logits.astype(np.float16), targets=targets.astype(np.uint16), groups=groups.astype(np.int32)),
+        'validation.npz':_zipped(logits=logits.astype(np.float16), targets=targets.astype(np.uint16), groups=groups.astype(np.int32),
+            **_features(learn, items, network)),
         'split.csv':_split(items, known, limits).to_csv(index=False, lineterminator='\n').encode()}
 
 # %% ../nbs/12_export.ipynb #1a969571
