@@ -16,6 +16,7 @@ from sneaker_classifier.files import SneakerError
 from sneaker_classifier.images import sanitize
 from sneaker_classifier.samples import draw_shoe, make_samples
 from sneaker_classifier.settings import is_label, to_label
+from sneaker_classifier.train import train
 
 
 def table_of(**counts):
@@ -318,9 +319,9 @@ def test_nothing_to_use_is_one_sentence(tmp_path, kind, words):
     if kind=='halves':
         for half in ('train', 'valid'): make_samples(raw/half, ['puma_suede', 'nike_court_vision'], n=2, size=48)
 
-    for args in (('clean', '--data', raw, '--out', tmp_path/'clean'), ('train', '--data', raw, '--out', tmp_path/'m')):
-        done = command(*args, ok=False)
-        assert words in done.stderr.strip().splitlines()[-1], done.stderr
+    said = command('clean', '--data', raw, '--out', tmp_path/'clean', ok=False).stderr
+    assert words in said.strip().splitlines()[-1], said
+    with pytest.raises(SneakerError, match=words): train(raw, tmp_path/'m')
     if kind!='halves': assert len(pd.read_csv(tmp_path/'clean'/'dropped.csv'))==(3 if kind=='loose' else 12)
 
 
