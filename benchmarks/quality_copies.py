@@ -92,8 +92,10 @@ def score(table, groups):
 def ours(folder, files):
     from concurrent.futures import ProcessPoolExecutor
     from sneaker_classifier.copies import Prints, find_groups, fingerprint_file
+    from sneaker_classifier.predict import SneakerClassifier
     with ProcessPoolExecutor() as pool: prints = list(pool.map(fingerprint_file, [folder/f for f in files], chunksize=32))
-    found = find_groups(Prints.of(prints))
+    looked = SneakerClassifier.load().features_many([folder/f for f in files])
+    found = find_groups(Prints.of(prints), np.array([*looked]))
     return dict(copies=found['copy'], groups=found['group'])
 
 # Each peer runs in its own Python, prints nothing else and leaves a group number for each file, in order.

@@ -27,6 +27,7 @@ from .copies import Prints, find_groups, fingerprint, reduced_jpeg
 from .files import SneakerError, make_folder, one_at_a_time, printable, reading, reason
 from .files import sha256_of, usable_cores, write_whole, writing
 from .images import BadImage, picture_header, sanitize
+from .predict import SneakerClassifier
 from .settings import Limits, is_label, labelled_files, left_behind, load_settings
 
 # %% ../nbs/06_clean.ipynb #78842a75
@@ -107,15 +108,19 @@ _record_columns = ['raw', 'label', 'sha', 'reason', 'pixels', 'width', 'height',
 _item_columns = ['file', 'label', 'group', 'width', 'height', 'phash', 'source', 'raw']
 _dropped_columns = ['file', 'label', 'reason', 'of']
 _short = 16   # digits of a sha256 that name a group
+_sha256 = '[0-9a-f]{64}'
+
+def _clean_pictures(out): return [p for p in out.glob('*/*.jpg') if re.fullmatch(_sha256, p.stem)]
 
 def _text_name(path, raw):
     "Where a file is below `raw`, as text; the name of a file may hold bytes that are none"
     return path.relative_to(raw).as_posix().encode('utf-8', 'backslashreplace').decode('utf-8')
 
-def _group_names(table, prints, progress):
-    "Names of the copies and the groups that each row of `table` belongs to; `prints` are fingerprints by sha256"
+def _group_names(table, prints, pictures, progress):
+    "Names of the copies and the groups that each row of `table` belongs to; fingerprints and clean pictures are by sha256"
     shas = sorted(prints)
-    found = find_groups(Prints.of([prints[o] for o in shas]), progress=progress)
+    features = [*SneakerClassifier.load().features_many([pictures[o] for o in shas], progress)]
+    found = find_groups(Prints.of([prints[o] for o in shas]), np.array(features), progress)
     def named(kind):
         # Named after its first member, a group keeps its name from run to run.
         names = pd.Series(shas, dtype=str).groupby(found[kind].to_numpy()).transform('min').str[:_short]
@@ -133,12 +138,12 @@ def _records(raw, files, out, limits, workers, progress):
         rows.append(dict(raw=_text_name(path, raw), label=label, **row))
         if mark: prints[row['sha']] = mark
     table = pd.DataFrame(rows, columns=_record_columns)
-    table = table.assign(**_group_names(table, prints, progress)).astype(dict.fromkeys(['pixels', 'width', 'height'], 'Int64'))
+    pictures = {o.stem:o for o in _clean_pictures(out)}
+    table = table.assign(**_group_names(table, prints, pictures, progress)).astype(dict.fromkeys(['pixels', 'width', 'height'], 'Int64'))
     sources = _sources(raw)
     return table.assign(source=[sources.get(o, '') for o in table.sha])
 
 # %% ../nbs/06_clean.ipynb #9c124322
-_sha256 = '[0-9a-f]{64}'
 _enough = 80   # letters of a wrong value that an error repeats
 
 # What a table may say where it becomes the name of a file or a folder
@@ -224,8 +229,6 @@ def in_two_classes(
     return items.groupby(items.raw.map(dict(zip(records.raw, records['copy'])))).label.transform('nunique').to_numpy()>1
 
 # %% ../nbs/06_clean.ipynb #25bf8b79
-def _clean_pictures(out): return [p for p in out.glob('*/*.jpg') if re.fullmatch(_sha256, p.stem)]
-
 def _place(out, items, pictures):
     "Bring `pictures` to where `items` has them, and the others to .aside"
     wanted,where = {},{}

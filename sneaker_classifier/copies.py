@@ -243,13 +243,13 @@ _points,_steps = 20,8   # points a side, and steps, after which a fit hardly cha
 _stride,_reach = .05,.15   # shares of the width by which a fit may move in a step, and in all: the views are not that far off
 _soft,_floor = 6e3,1e-3   # damping: strong enough that a plain picture stays where it is, too weak to slow down a shoe
 
-def _move(seen, value, gx, gy, x, y, inside):
-    "One step: by how much left, width, top and height must change so that `value`, with the slopes gx and gy, becomes what is `seen`"
+def _move(slopes, seen, value, inside):
+    "One step: by how much unknowns must change so that `value` becomes what is `seen`; `slopes` say how it changes with each of them"
     # Brightness and contrast are free to differ: the last two unknowns.
-    slopes = np.stack([gx, gx*x, gy, gy*y, -seen, -np.ones_like(seen)], 1)*inside[:,None]
-    normal = slopes@slopes.transpose(0, 2, 1)
-    damping = np.trace(normal, axis1=1, axis2=2)[:,None,None]/_soft*np.diag([1, 1, 1, 1, 0, 0]) + np.eye(6)*_floor
-    return np.linalg.solve(normal+damping.astype(np.float32), slopes@(-value*inside)[...,None])[:,:4,0]
+    slopes = np.stack([*slopes, -seen, -np.ones_like(seen)], 1)*inside[:,None]
+    normal,n = slopes@slopes.transpose(0, 2, 1),slopes.shape[1]
+    damping = np.trace(normal, axis1=1, axis2=2)[:,None,None]/_soft*np.diag([1]*(n-2)+[0, 0]) + np.eye(n)*_floor
+    return np.linalg.solve(normal+damping.astype(np.float32), slopes@(-value*inside)[...,None])[:,:-2,0]
 
 def _fit(a, b, start):
     "Left, width, top and height of the part of the grey pictures `b` (pairs, side, side) that shows what `a` shows"
@@ -259,7 +259,8 @@ def _fit(a, b, start):
     part = start
     for _ in range(_steps):
         at = _laid(part, x, y)
-        move = _move(seen, *(_sample(o, *at) for o in (b, dx*_thumb, dy*_thumb)), x, y, _inside(*at))
+        value,gx,gy = (_sample(o, *at) for o in (b, dx*_thumb, dy*_thumb))
+        move = _move((gx, gx*x, gy, gy*y), seen, value, _inside(*at))
         part = (part+move.clip(-_stride, _stride)).clip(start-_reach, start+_reach)
     return part
 
@@ -287,11 +288,12 @@ def _detail(a, inside, n):
     blur = partial(uniform_filter, size=(1, _blur, _blur))
     return (a-blur(a*weight)/(blur(weight)+1e-6))*weight
 
-def _agreement(prints, pairs, n=_detailed):
-    "Correlation of the fine detail of each pair of pictures"
-    a,b,inside = _aligned(prints, pairs, n, grey=True)
+def _correlation(a, b, inside, n=_detailed):
+    "Of the fine detail of grey pictures `a` and `b` (pairs, n × n points) that lie over each other"
     a,b = (_detail(o, inside, n) for o in (a, b))
     return (a*b).sum((1, 2))/np.sqrt((a**2).sum((1, 2))*(b**2).sum((1, 2))+_faint*n*n)
+
+def _agreement(prints, pairs): return _correlation(*_aligned(prints, pairs, _detailed, grey=True))
 
 # %% ../nbs/05_copies.ipynb #2a05da16
 _flat,_gain = 4,(.5, 2)   # squared levels, so that flat pictures are not divided by nothing; gains of contrast that a shop would use
@@ -338,6 +340,7 @@ def _other_colour(prints, pairs):
 
 # %% ../nbs/05_copies.ipynb #86144732
 _copy,_close = .85,.75   # agreement of the detail from which two pictures are copies, and from which they share a group
+_close_turned = .9       # the same after a fit that may turn, which fits strangers better too
 _same_colour = 8.5       # levels by which the tints of two copies are apart at the most
 _other = 20              # levels from which on no chain of copies may connect two pictures
 _crowd = 60              # of so many pictures each is compared with all others
@@ -395,9 +398,69 @@ def _surest_first(prints, pairs, detail):
     alike = alike[_in_parts(_other_colour, prints, pairs[alike])<_same_colour]
     return pairs[alike[np.argsort(-detail[alike], kind='stable')], :2]
 
+# %% ../nbs/05_copies.ipynb #8191d36c
+_most_alike = 6   # pictures for each that are looked at
+
+def _alike(features):
+    "Pairs (pairs, 2) of pictures whose features (pictures, n) point in nearly the same direction"
+    if len(features)<2: return np.zeros((0, 2), int)
+    from sklearn.neighbors import NearestNeighbors
+    x = features-features.mean(0)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)+1e-6
+    near = NearestNeighbors(n_neighbors=min(_most_alike, len(x)-1)).fit(x).kneighbors(return_distance=False)
+    pairs = np.stack([np.repeat(np.arange(len(x)), near.shape[1]), near.ravel()], 1)
+    return np.unique(np.sort(pairs, 1), axis=0)
+
+# %% ../nbs/05_copies.ipynb #7ba28811
+_coarse_to_fine = (4, 6), (2, 5), (1, 4)   # pixels of a thumbnail that become one, and steps of the fit
+_far = .3   # share of the side by which such a fit may move a corner
+
+def _smaller(a, k): return a.reshape(len(a), _thumb//k, k, _thumb//k, k).mean((2, 4))
+
+def _laid_turned(part, x, y): return tuple(part[:,i,0:1]*x+part[:,i,1:2]*y+part[:,i,2:3] for i in (0, 1))
+
+def _fit_turned(a, b):
+    "Affine maps (pairs, 2, 3) from places in the grey thumbnails `a` to those in `b` that show the same"
+    (x,y),whole = _grid(_points),np.eye(2, 3, dtype=np.float32)
+    part = np.tile(whole, (len(a), 1, 1))
+    for k,steps in _coarse_to_fine:
+        small = _smaller(b, k)
+        seen,(dy,dx),side = _sample(_smaller(a, k), x, y),np.gradient(small, axis=(1, 2)),small.shape[1]
+        for _ in range(steps):
+            at = _laid_turned(part, x, y)
+            value,gx,gy = (_sample(o, *at) for o in (small, dx*side, dy*side))
+            move = _move((gx*x, gx*y, gx, gy*x, gy*y, gy), seen, value, _inside(*at)).clip(-_stride, _stride)
+            part = (part+move.reshape(-1, 2, 3)).clip(whole-_far, whole+_far)
+    return part
+
+# %% ../nbs/05_copies.ipynb #112fca92
+_overlap = .5   # share of a picture that must lie within the other
+
+def _is_mirrored(a, b):
+    "Does a grey thumbnail resemble the mirrored other one more?"
+    a,b = (_smaller(o, 4) for o in (a, b))
+    a = a-a.mean((1, 2), keepdims=True)
+    return (a*b[:,:,::-1]).sum((1, 2))>(a*b).sum((1, 2))
+
+def _turned_agreement(prints, pairs):
+    "Correlation of the fine detail of each pair (pairs, 2), one of which may be turned, tilted, mirrored or cut; 0 for little overlap"
+    one,two = (_grey(prints.thumbs[o].astype(np.float32)) for o in pairs.T)
+    two = np.where(_is_mirrored(one, two)[:,None,None], two[:,:,::-1], two)
+    x,y = _grid(_detailed)
+    at = _laid_turned(_fit_turned(one, two), x, y)
+    inside = _inside(*at).astype(np.float32)
+    return np.where(inside.mean(1)>=_overlap, _correlation(_sample(one, x, y), _sample(two, *at), inside), 0)
+
 # %% ../nbs/05_copies.ipynb #90b66844
+def _turned(prints, features, group, progress):
+    "Pairs (pairs, 2) across groups that show one photo, turned or cut"
+    pairs = _alike(features)
+    pairs = pairs[group[pairs[:,0]]!=group[pairs[:,1]]]
+    return pairs[_in_parts(_turned_agreement, prints, pairs, progress)>=_close_turned]
+
 def find_groups(
     prints:Prints,       # Fingerprints of the pictures
+    features=None,       # (pictures, n) from `SneakerClassifier.features`: with them, turned and hard-cut photos share a group too
     progress:bool=False  # Show a progress bar?
 )->pd.DataFrame:         # Columns copy and group: numbers that pictures of one photo, or of nearly one photo, share
     "Find pictures of one photo, whether re-encoded, resized, mirrored, slightly cropped, framed or watermarked"
@@ -407,11 +470,13 @@ def find_groups(
     if whole.duplicated().any():
         first = ~whole.duplicated().to_numpy()
         once = Prints(prints.hashes[first], prints.trims[first], prints.thumbs[first])
-        return find_groups(once, progress).iloc[pd.factorize(whole)[0]].reset_index(drop=True)
+        of_once = None if features is None else features[first]
+        return find_groups(once, of_once, progress).iloc[pd.factorize(whole)[0]].reset_index(drop=True)
     pairs = _each_once(near_pairs(prints.hashes), n)
     detail = _in_parts(_agreement, prints, pairs, progress)
-    copies = _surest_first(prints, pairs, detail)
-    return pd.DataFrame(dict(copy=_without_chains(prints, copies), group=_connected(pairs[detail>=_close], n)))
+    copies,close = _surest_first(prints, pairs, detail),pairs[detail>=_close, :2]
+    if features is not None: close = np.concatenate([close, _turned(prints, features, _connected(close, n), progress)])
+    return pd.DataFrame(dict(copy=_without_chains(prints, copies), group=_connected(close, n)))
 
 # %% ../nbs/05_copies.ipynb #0f651308
 _slow = 16   # waves a side, of which the first is the brightness and does not count

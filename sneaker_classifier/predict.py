@@ -15,7 +15,7 @@ from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import resources
 from itertools import chain, takewhile, tee
 from pathlib import Path
@@ -412,14 +412,18 @@ def predict(self:SneakerClassifier,
 
 # %% ../nbs/03_predict.ipynb #ecec98cb
 @patch
+def _features_of(self:SneakerClassifier, session, src):
+    if len(session.get_outputs())<len(_outputs):
+        raise ModelError(f'{self.folder} was written by an earlier version, whose networks give no features. Train or export it again.')
+    given,_ = self._look_twice(session, src)
+    return given[-1]
+
+@patch
 def features(self:SneakerClassifier,
     src          # Whatever `open_image` takes
 )->np.ndarray:   # (n,) float32
     "What the network's last layer makes the logits of an answer from; raises `ModelError` where it does not tell"
-    if len(self._all_cores.get_outputs())<len(_outputs):
-        raise ModelError(f'{self.folder} was written by an earlier version, whose networks give no features. Train or export it again.')
-    given,_ = self._look_twice(self._all_cores, src)
-    return given[-1]
+    return self._features_of(self._all_cores, src)
 
 # %% ../nbs/03_predict.ipynb #445e3564
 def _ahead(f, items, workers):
@@ -446,6 +450,11 @@ def _several(srcs):
     except TypeError: raise SneakerError(f'predict_many takes pictures, in a list or any iterable, not {type(srcs).__name__}.') from None
 
 # %% ../nbs/03_predict.ipynb #0158d51c
+def _with_bar(answers, srcs, progress):
+    if not progress: return answers
+    from tqdm.auto import tqdm
+    return iter(tqdm(answers, total=len(srcs) if hasattr(srcs, '__len__') else None, desc='Looking at pictures', unit='picture'))
+
 @patch
 def predict_many(self:SneakerClassifier,
     srcs,                # Any iterable of pictures, each as `predict` takes it
@@ -459,9 +468,17 @@ def predict_many(self:SneakerClassifier,
         try: return self._ask(session, src, among)
         except BadImage as e: return Prediction(error=str(e))
     answers = _ahead(answer, _several(srcs), usable_cores())
-    if not progress: return answers
-    from tqdm.auto import tqdm
-    return iter(tqdm(answers, total=len(srcs) if hasattr(srcs, '__len__') else None, desc='Looking at pictures', unit='picture'))
+    return _with_bar(answers, srcs, progress)
+
+# %% ../nbs/03_predict.ipynb #fea7c0de
+@patch
+def features_many(self:SneakerClassifier,
+    srcs,                # As `predict_many` takes them
+    progress:bool=False  # Show a progress bar?
+):                       # Iterator of (n,) float32 for each picture, in order; raises `BadImage` at one that cannot be used
+    "`features` of many pictures"
+    found = _ahead(partial(self._features_of, self._one_core), _several(srcs), usable_cores())
+    return _with_bar(found, srcs, progress)
 
 # %% ../nbs/03_predict.ipynb #25c596cf
 def _is_hidden(name): return name.startswith('.') or is_left_behind(name)
