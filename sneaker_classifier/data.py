@@ -6,8 +6,8 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/data.html.md"""
 
 # %% auto #0
 __all__ = ['augmentation', 'labelled_items', 'split_items', 'picture_id', 'file_print', 'read_split', 'learned_ids', 'met_before',
-           'learned_by', 'met_sentence', 'plain_background', 'OpenSquare', 'open_all', 'Backdrop', 'Degrade', 'Enlarge',
-           'sneaker_dls']
+           'learned_by', 'met_sentence', 'plain_background', 'OpenSquare', 'open_all', 'Backdrop', 'Camera', 'Degrade',
+           'Enlarge', 'sneaker_dls']
 
 # %% ../nbs/08_data.ipynb #fc0a4947
 # First, since the package silences a warning of torch's.
@@ -224,7 +224,8 @@ def met_before(
 )->pd.DataFrame:             # Columns before ('learned', 'kept' or '') and by ('file', 'looks' or ''), with the index of `items`
     "What a model knows of these pictures from its training: by their files, and, where it has prints, by their looks"
     split,limits = read_split(folder),limits or load_settings().limits
-    before = items.file.map(picture_id).map(dict(zip(split.id, np.where(split.is_valid, 'kept', 'learned')))).fillna('')
+    known = dict(zip(split.id, np.where(split.is_valid, 'kept', 'learned')))
+    before = pd.Series([known.get(picture_id(o), '') for o in items.file], items.index, dtype=str)
     by,others = before.where(before=='', 'file'),items.file[before=='']
     found = _by_looks(others, split, folder, limits)
     before[others.index],by[others.index] = found,['looks' if o else '' for o in found]
@@ -328,17 +329,17 @@ def open_all(
 
 # %% ../nbs/08_data.ipynb #b0027549
 # Degrees, scales, and shares of brightness and of the side
-augmentation = dict(max_rotate=15, min_zoom=0.9, max_zoom=1.4, max_lighting=0.3, max_warp=0.1)
+augmentation = dict(max_rotate=25, min_zoom=0.9, max_zoom=1.4, max_lighting=0.3, max_warp=0.25)
 
 # %% ../nbs/08_data.ipynb #ba7bcf88
 # fastai's tensors ask Python at each operation which class the result shall have, so these transforms work on plain ones.
 class Backdrop(Transform):
-    "Put a colour, or a blur of several, where the background is plain; leaves red, green and blue"
+    "Put a colour, a blur of several, or stripes where the background is plain; leaves red, green and blue"
     order,split_idx = 0,0
     def __init__(self,
-        p:float=0.5,                      # How often
-        colours:tuple=(1, 2, 4, 8, 16),   # Colours across the picture: one of these numbers, by chance
-        spread:float=0.25                 # How far they lie apart, at most: a standard deviation, of 1
+        p:float=0.5,                              # How often
+        colours:tuple=(1, 2, 4, 8, 16, 32, 64),   # Colours across and down: one of these numbers each, by chance
+        spread:float=0.25                         # How far they lie apart, at most: a standard deviation, of 1
     ):
         super().__init__()
         store_attr()
@@ -346,15 +347,31 @@ class Backdrop(Transform):
     def encodes(self, x:TensorImage)->TensorImage:
         x = x.as_subclass(Tensor)
         if random.random()>=self.p: return TensorImage(x[:3])
-        n = random.choice(self.colours)
-        new = torch.rand(3,1,1)+torch.randn(3,n,n)*random.uniform(0, self.spread)
-        new = F.interpolate(new.clamp(0,1)[None]*255, x.shape[-1], mode='bilinear')[0]
+        new = torch.rand(3,1,1)+torch.randn(3, *random.choices(self.colours, k=2))*random.uniform(0, self.spread)
+        new = F.interpolate(new.clamp(0,1)[None]*255, x.shape[-2:], mode='bilinear')[0]
         return TensorImage(x[:3].float().lerp(new, x[3:]/255).round().byte())
+
+# %% ../nbs/08_data.ipynb #f2a4b556
+class Camera(Transform):
+    "The colour of the light, and noise, by chance amounts"
+    order,split_idx = 1,0
+    def __init__(self,
+        p:float=0.5,        # How often
+        cast:float=0.08,    # How far red, green and blue are brighter or darker: a standard deviation
+        noise:float=12      # The most, of 255: a standard deviation
+    ):
+        super().__init__()
+        store_attr()
+
+    def encodes(self, x:TensorImage)->TensorImage:
+        if random.random()>=self.p: return x
+        x = x.as_subclass(Tensor)*(1+self.cast*torch.randn(3,1,1))
+        return TensorImage((x+torch.randn_like(x)*random.uniform(0, self.noise)).clamp(0, 255).byte())
 
 # %% ../nbs/08_data.ipynb #8f95841d
 class Degrade(Transform):
     "Shrink a picture, compress it as JPEG, and enlarge it again, by chance amounts"
-    order,split_idx = 1,0
+    order,split_idx = 2,0
     def __init__(self,
         smallest:float=0.5,       # Share of its side that is left, at the least
         p_jpeg:float=0.8,         # How often it is compressed
@@ -391,7 +408,8 @@ def sneaker_dls(
     "Batches for training (classes by the square root of their size, augmented) and validation"
     learned = items[~items.is_valid]
     rows = pd.concat([items, *[learned]*(training.repeats-1)], ignore_index=True)
-    opened = TransformBlock(type_tfms=opener or OpenSquare(training.detail), item_tfms=[Backdrop(), Degrade()], batch_tfms=IntToFloatTensor)
+    changed = [Backdrop(), Camera(), Degrade()]
+    opened = TransformBlock(type_tfms=opener or OpenSquare(training.detail), item_tfms=changed, batch_tfms=IntToFloatTensor)
     block = DataBlock((opened, CategoryBlock(vocab=sorted(items.label.unique()))), get_x=ColReader('file'), get_y=ColReader('label'),
         splitter=ColSplitter('is_valid'), batch_tfms=aug_transforms(size=training.size, **augmentation))
     # A batch that cannot be filled is left out of training, so a few pictures must be allowed to be a batch.

@@ -123,6 +123,7 @@ def _data_part(card):
     p,drawn = card['provenance'],all('drawn' in c for c in card['classes'])
     n = p['pictures'].get('brand_only', 0)
     hints = f' {n} more to learn from, of which only the brand is known.' if n else ''
+    if n := p['pictures'].get('unknown'): hints += f' {n} more of none of the classes, to be unsure of.'
     rows = [(_md(f"{c['brand']} {c['model']}"), *c['pictures'], *([f"{c['drawn']:.1%}"] if drawn else [])) for c in card['classes']]
     return (f"{p['pictures']['train']} pictures to learn from, {p['pictures']['validation']} kept back for measuring, "
         f"drawn class by class (seed {p['seed']}).{hints} Pictures of one photo are never on both sides. Plain margins are cut off. "
@@ -259,10 +260,11 @@ def _half(model): return save({k:v.half().contiguous() if v.is_floating_point() 
 # %% ../nbs/12_export.ipynb #1faec381
 def _split(items, known, limits=None):
     "What it has learned and what was kept back, also by the model that it started from"
-    hints = items.attrs.get('brand_only', [])
-    files = pd.Series([*items.file, *hints])
+    unknown = items.attrs.get('unknown', dict(learned=[], measured=[]))
+    learned,kept = [*items.attrs.get('brand_only', []), *unknown['learned']],unknown['measured']
+    files = pd.Series([*items.file, *learned, *kept])
     with ThreadPoolExecutor(usable_cores()) as pool: prints = list(pool.map(partial(file_print, limits=limits), files))
-    split = pd.DataFrame(dict(id=files.map(picture_id), is_valid=[*items.is_valid, *[False]*len(hints)], print=prints))
+    split = pd.DataFrame(dict(id=files.map(picture_id), is_valid=[*items.is_valid, *[False]*len(learned), *[True]*len(kept)], print=prints))
     before = read_split(known.folder) if known else split
     return pd.concat([split, before[~before.id.isin(split.id)]])
 
@@ -311,7 +313,8 @@ def _start(training, known, description):
 def _provenance(learn, items, known):
     description = learn.model[0].model.pretrained_cfg
     start,sha256,licence = _start(learn.recipe, known, description)
-    n = dict(train=int((~items.is_valid).sum()), validation=int(items.is_valid.sum()), brand_only=len(items.attrs.get('brand_only', [])))
+    n = dict(train=int((~items.is_valid).sum()), validation=int(items.is_valid.sum()), brand_only=len(items.attrs.get('brand_only', [])),
+        unknown=len(items.attrs.get('unknown', {}).get('learned', [])))
     return {**asdict(learn.recipe), 'architecture':description['architecture'], 'start':start, 'start_sha256':sha256,
         'start_licence':licence, 'pictures':n, 'augmentation':augmentation(learn),
         'created':datetime.now(timezone.utc).isoformat(timespec='seconds'),
@@ -358,15 +361,15 @@ def _of_details(clf, opener, items):
 # %% ../nbs/12_export.ipynb #37946570
 def _write_json(folder, card): write_whole(folder/'model.json', json.dumps(card, indent=1, ensure_ascii=False))
 
-def _measure(out, card, items, opener, settings, unknown):
+def _measure(out, card, items, opener, settings):
     "Ask the finished folder about the pictures kept back, and complete its card"
     _write_json(out, card)
-    clf,kept_back = SneakerClassifier(out, settings.limits),items[items.is_valid]
+    clf,kept_back,unknown = SneakerClassifier(out, settings.limits),items[items.is_valid],items.attrs.get('unknown')
     report = evaluate(clf, kept_back, progress=False)
     tables = dict(per_class=report.per_class(), per_brand=report.per_brand())
     card.update(metrics=report.metrics, **{name:o.reset_index().to_dict('records') for name,o in tables.items()},
         confused=report.confused().to_dict('records'), details=_of_details(clf, opener, kept_back))
-    if unknown: card['false_certainty'] = false_certainty(clf, unknown)
+    if unknown: card['false_certainty'] = false_certainty(clf, unknown['measured'])
     _write_json(out, card)
     write_whole(out/'MODEL_CARD.md', model_card(card))
     return SneakerClassifier(out, settings.limits)
@@ -376,8 +379,7 @@ def export_model(
     learn:Learner,       # Trained; left on the CPU, in full precision and without its optimizer
     items:pd.DataFrame,  # Columns file, label, group, is_valid: what it was trained and validated on
     out:Path|str,        # Model folder to write
-    settings:Settings,   # Names of the classes, limits, and the precision that "sure" asks for
-    unknown:Path|str|None=None # Folder of pictures of none of the classes, to measure false certainty on
+    settings:Settings    # Names of the classes, limits, and the precision that "sure" asks for
 )->SneakerClassifier:    # Loaded from the new folder
     "Write a model folder, measure it, and write what was measured into its model.json and MODEL_CARD.md"
     if not hasattr(learn, 'recipe'):
@@ -396,7 +398,7 @@ def export_model(
     files = _files(learn, items, half_stored(network), answers, known, settings.limits)
     card = _card(learn, items, files, answers, known, settings)
     for name,data in files.items(): write_whole(out/name, data)
-    return _measure(out, card, items, learn.dls.tfms[0][1], settings, unknown)
+    return _measure(out, card, items, learn.dls.tfms[0][1], settings)
 
 # %% ../nbs/12_export.ipynb #fee64333
 def add_brand_threshold(
@@ -450,15 +452,15 @@ def sneaker_train(
     settings:str=None,  # Settings file; the nearest settings.ini if not given
     groups:str=None,    # CSV with columns file and group: pictures that must stay together; DATA/items.csv if it is there
     brands:str=None,    # Folder with one folder of pictures for each brand, of which only the brand is known
-    unknown:str=None    # Folder of pictures of none of the classes: how often is it falsely certain?
+    unknown:str=None    # Folder with folders of pictures of none of the classes: half are learned, half measured
 ):
     "Train on a folder of labelled pictures and write a model folder"
     settings = load_settings(settings)
     with one_at_a_time(out):
-        learn,items,bad = train(data, out, settings, groups, brands, keep=True)
+        learn,items,bad = train(data, out, settings, groups, brands, keep=True, unknown=unknown)
         if (met := items.attrs.get('met')): print(met_sentence(met))
         for file,why in bad.items(): print(f'{printable(file)} is left out: {why}.')
-        m = export_model(learn, items, out, settings, unknown).card['metrics']
+        m = export_model(learn, items, out, settings).card['metrics']
         Checkpoint(Path(out), '').clear()
     print(f"{len(items)} pictures of {items.label.nunique()} classes, {len(bad)} left out. On {m['pictures']} pictures kept back "
         f"its top-1 accuracy is {m['top1']:.1%}, top-3 {m['top3']:.1%}. The model is in {out}; try: sneaker-app --model {out}")

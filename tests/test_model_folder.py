@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from safetensors.numpy import load_file
 
 from conftest import command, root
-from sneaker_classifier.data import learned_ids, picture_id
+from sneaker_classifier.data import augmentation, learned_ids, picture_id
 from sneaker_classifier.evaluate import cross_fitted, false_certainty, validation_logits, validation_report
 from sneaker_classifier.export import _split, add_brand_threshold, half_stored, load_sneaker_learner, model_card, onnx_bytes
 from sneaker_classifier.images import open_image
@@ -276,7 +276,7 @@ def test_card_tells_what_changed_pictures_by_chance(folder):
     card = card_of(folder)
     changes,heading = card['provenance']['augmentation'],'Changed by chance in training'
     assert {'Backdrop', 'Degrade', 'flip_mat', 'rotate_mat', 'zoom_mat'}<=set(changes)
-    assert changes['rotate_mat']['max_deg']==15 and 'Normalize' not in changes
+    assert changes['rotate_mat']['max_deg']==augmentation['max_rotate'] and 'Normalize' not in changes
     assert sum(o['drawn'] for o in card['classes'])==pytest.approx(1, abs=1e-3)
     assert heading in model_card(card) and 'share of training' in model_card(card)
 

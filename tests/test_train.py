@@ -8,7 +8,7 @@ from local_web import LocalWeb
 
 needs('fastai')
 from sneaker_classifier.data import (Backdrop, OpenSquare, labelled_items, learned_by, open_all, picture_id, plain_background,
-    sneaker_dls, split_items)
+    read_split, sneaker_dls, split_items)
 import numpy as np
 import timm
 import torch
@@ -23,7 +23,8 @@ from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.samples import make_samples
 from sneaker_classifier.settings import SneakerClass, SneakerError, load_settings
 from sneaker_classifier.network import sneaker_body
-from sneaker_classifier.train import OutlierExposure, brand_hints, fit, sneaker_learner
+from sneaker_classifier.export import export_model
+from sneaker_classifier.train import OutlierExposure, brand_hints, fit, grown, sneaker_learner, train, unknown_halves
 from test_files import largest_file
 
 
@@ -185,14 +186,47 @@ def test_pictures_without_a_shoe_join_each_batch_and_leave_it_again(items, quick
     assert left==16 and seen>16+4
 
 
-def test_even_answers_to_pictures_without_a_shoe_cost_least():
-    exposure = OutlierExposure()
-    def cost(logits):
-        exposure.learn,exposure.nothing = type('L', (), dict(loss_grad=torch.tensor(0.)))(),torch.tensor([logits])
-        exposure.after_loss()
-        return exposure.learn.loss_grad
+def test_half_of_what_is_unknown_is_learned_and_the_other_half_measured(quick, tmp_path):
+    photos = make_samples(tmp_path/'photos', n=8, size=48)
+    strange = make_samples(tmp_path/'strange', ['karhu_fusion', 'fila_disruptor'], n=8, size=48)
+    settings = replace(load_settings(), training=replace(quick, epochs=1))
 
-    assert cost([1.,1,1,1])==pytest.approx(0.5*np.log(4)) and cost([3.,1,1,1])>cost([2.,1,1,1])>cost([1.,1,1,1])
+    learn,items,_ = train(photos, tmp_path/'m', settings, unknown=strange)
+    card = export_model(learn, items, tmp_path/'m', settings).card
+
+    halves = items.attrs['unknown']
+    assert len(halves['learned'])==len(halves['measured'])==8 and not set(halves['learned'])&set(halves['measured'])
+    split = read_split(tmp_path/'m').set_index('id').is_valid
+    assert [split[picture_id(o)] for name in ('learned', 'measured') for o in halves[name]]==[False]*8+[True]*8
+    assert card['provenance']['pictures']['unknown']==card['false_certainty']['pictures']==8
+    assert set(learn.dls.vocab)=={o.name for o in photos.iterdir()}
+
+
+def test_a_group_of_unknown_pictures_stays_on_one_side(tmp_path):
+    items = labelled_items(make_samples(tmp_path, ['karhu_fusion'], n=12, size=48)).assign(group=list('aaaabbbbcccc'))
+    halves = unknown_halves(items)
+    assert halves.groupby('group').is_valid.nunique().eq(1).all() and halves.is_valid.nunique()==2
+
+    with pytest.raises(SneakerError, match='two groups at least'): unknown_halves(items.assign(group='a'))
+
+
+def test_pictures_grow_to_their_whole_size():
+    for side,epochs in ((160, 10), (64, 3), (100, 7), (48, 2), (224, 1)):
+        sizes = [grown(side, o, epochs) for o in range(epochs)]
+        assert sizes==sorted(sizes) and sizes[-1]==side and min(sizes)>=min(side, 64)
+
+
+def test_low_logits_cost_least_for_pictures_without_a_shoe_and_most_for_a_shoe():
+    exposure = OutlierExposure()
+    def cost(shoe, nothing):
+        exposure.learn = type('L', (), dict(loss_grad=torch.tensor(0.), pred=torch.tensor([shoe])))()
+        exposure.pred,exposure.nothing = exposure.learn.pred,torch.tensor([nothing])
+        exposure.after_loss()
+        return float(exposure.learn.loss_grad)
+
+    low,even,high = [-3.,-3,-3,-3],[0.,0,0,0],[4.,-3,-3,-3]
+    assert cost(high, low)<cost(high, even)<cost(high, high) and cost(high, low)<cost(even, low)<cost(low, low)
+    assert cost(even, even)==pytest.approx(exposure.weight*(np.log1p(1/4)+np.log1p(4)+np.log(4)), abs=1e-5)
 
 
 def test_only_photos_for_learning_are_changed(items, quick):
