@@ -6,12 +6,11 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/app.html.md"""
 
 # %% auto #0
 __all__ = ['headline', 'heat', 'where', 'bars', 'page_file', 'script', 'figure', 'answer_html', 'cut_out', 'save_correction',
-           'OnePhoto', 'InUse', 'lesson_html', 'Teaching', 'known_html', 'card_text', 'build_app', 'launch',
-           'sneaker_app']
+           'OnePhoto', 'InUse', 'lesson_html', 'Teaching', 'known_html', 'card_text', 'report_text', 'build_app',
+           'launch', 'sneaker_app']
 
 # %% ../nbs/17_app.ipynb #0d219b3d
 import io, re, signal, sys
-from base64 import b64encode
 from collections import Counter
 from dataclasses import asdict, replace
 from html import escape
@@ -31,7 +30,7 @@ import gradio as gr
 from gradio.utils import colab_check
 from .commands import command
 from .files import SneakerError, printable, sha256_of, write_whole, writing
-from .images import BadImage, open_image, sanitize
+from .images import BadImage, data_url, open_image, sanitize, with_pictures
 from .predict import CurrentModel, Prediction, SneakerClassifier, answers_csv, level, tally
 from .settings import is_label, load_settings, to_label
 from .teach import photos_in
@@ -102,11 +101,9 @@ def script(
     return (f"const field = '{field}';\n" if field else '')+page_file(name)
 
 # %% ../nbs/17_app.ipynb #a2cadf2b
-def _data_url(kind, data): return f'data:{kind};base64,{b64encode(data).decode()}'
-
 def _map(i, name, evidence):
     alt = f'Evidence for {name}: mostly {where(evidence)}'
-    return Img(src=_data_url('image/png', heat(evidence)), alt=alt, cls=f'map map{i}', draggable='false')
+    return Img(src=data_url('image/png', heat(evidence)), alt=alt, cls=f'map map{i}', draggable='false')
 
 _keys = 'Box. Arrow keys move it, with Shift they resize it, Enter asks again, Escape removes it.'
 
@@ -117,7 +114,7 @@ def figure(
     cut:bool=False           # Is it a part of a larger photo?
 ):                           # For `to_xml`
     "A photo with its maps, a box to draw, and what belongs to them"
-    photo = Img(src=_data_url('image/jpeg', photo), alt='Your photo', draggable='false')
+    photo = Img(src=data_url('image/jpeg', photo), alt='Your photo', draggable='false')
     box = Div(cls='box', tabindex=0, hidden=True, role='group', aria_label=_keys)
     strength = Label('Where it looked', Input(type='range', name='strength', min=0, max=100, value=60), cls='strength')
     whole = Button('Back to the whole photo', type='button', name='whole') if cut else ''
@@ -256,7 +253,7 @@ _columns = dict(Photo='html', File='str', Answer='str', Probability='number', Re
 
 def _row(path, name, p, limits):
     if p.error: return ['', name, 'No answer', None, p.error]
-    thumbnail = to_xml(Img(src=_data_url('image/jpeg', sanitize(path, replace(limits, keep_side=72))), alt='', height=48))
+    thumbnail = to_xml(Img(src=data_url('image/jpeg', sanitize(path, replace(limits, keep_side=72))), alt='', height=48))
     if p.sure: return [thumbnail, name, p.name, p.confidence, '']
     if p.brand_sure: return [thumbnail, name, p.a_brand, p.brand_confidence, f'perhaps {p.either}']
     return [thumbnail, name, 'Not sure', None, f'nearest: {p.name}']
@@ -271,7 +268,7 @@ def _table(rows):
 # %% ../nbs/17_app.ipynb #1db201a7
 def _summary(names, answers):
     # The byte order mark tells Excel that the file is UTF-8.
-    table = _data_url('text/csv', answers_csv(names, answers).encode('utf-8-sig'))
+    table = data_url('text/csv', answers_csv(names, answers).encode('utf-8-sig'))
     said = tally(Counter(map(level, answers)))
     return to_xml(Div(P(said), A('Download as CSV', href=table, download='sneakers.csv', cls='button'), role='status'))
 
@@ -317,7 +314,7 @@ class InUse:
 def _percent_of(o): return f'{o:.0%}'
 
 def _thumb(path, limits):
-    return Img(src=_data_url('image/jpeg', sanitize(path, replace(limits, keep_side=72))), alt='', height=48)
+    return Img(src=data_url('image/jpeg', sanitize(path, replace(limits, keep_side=72))), alt='', height=48)
 
 def lesson_html(
     lessons:list,  # Each a `Lesson`
@@ -450,11 +447,19 @@ def card_text(
     if not card.is_file(): return ''
     return re.sub(r'\A---\n.*?^---\n', '', card.read_text(encoding='utf-8', errors='replace'), flags=re.S|re.M).replace('<', '&lt;')
 
-def _about(clf): return known_html(clf), card_text(clf.folder)
+def report_text(
+    clf:SneakerClassifier # A model that a Sunday has made, or another
+)->str:                   # Markdown; '' where there is no report
+    "What report.md tells of the Sunday on which a model came into use"
+    report = clf.folder/'report.md'
+    if not report.is_file(): return ''
+    return with_pictures(report.read_text(encoding='utf-8', errors='replace').replace('<', '&lt;'), clf.folder, clf.limits)
+
+def _about(clf): return known_html(clf), report_text(clf), card_text(clf.folder)
 
 def _known_tab(clf):
-    known,card = _about(clf)
-    return gr.HTML(known), gr.Markdown(card, elem_id='card')
+    known,report,card = _about(clf)
+    return gr.HTML(known), gr.Markdown(report, elem_id='report'), gr.Markdown(card, elem_id='card')
 
 # %% ../nbs/17_app.ipynb #6fdbadd1
 def _api(app, now):

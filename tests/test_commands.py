@@ -45,7 +45,7 @@ def test_evaluate_leaves_out_what_was_trained_on(trained, photos):
 
 def test_split_is_recorded_with_the_model(trained):
     card = json.loads((trained[0]/'model.json').read_text(encoding='utf-8'))
-    assert card['provenance']['pictures']=={'train':64, 'validation':16, 'brand_only':0}
+    assert card['provenance']['pictures']=={'train':64, 'validation':16, 'brand_only':0, 'unknown':0}
     assert card['metrics']['pictures']==16
 
 
@@ -174,7 +174,7 @@ def test_commands_start_where_nothing_is_loaded_yet():
         name = name.removeprefix('sneaker-')
         assert place==f'sneaker_classifier.commands:{name}' and callable(getattr(commands, name))
         safe = getattr(import_module(f'sneaker_classifier.{commands._rooms.get(name, name)}'), f'sneaker_{name}').safe
-        assert re.match(r'Stopped\b', safe.format(out='models/mine'))
+        assert re.match(r'Stopped\b', safe.format(out='models/mine', models='models'))
 
     code = 'import sys; before = set(sys.modules); import sneaker_classifier.commands; print(*set(sys.modules)-before)'
     loaded = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, check=True).stdout.split()

@@ -50,14 +50,16 @@ def test_what_was_known_stays_as_it_was(clf, taught):
 def test_a_logit_is_the_mean_of_its_map(taught):
     logits,maps,_ = taught._run(taught._one_core, np.asarray(draw_shoe('my_boot', 500, 64)))
     assert np.allclose(logits, maps.mean((1, 2)), atol=1e-3)
-    assert taught.evidence(draw_shoe('my_boot', 500, 64), 'my_boot').max()==pytest.approx(1)
+    best = taught.labels[logits.argmax()]
+    assert taught.evidence(draw_shoe('my_boot', 500, 64), best).max()==pytest.approx(1)
 
 
-def test_taught_alone_is_told_apart(clf, shoes):
-    alone = clf.teach(shoes, beside=False)
-    asked = [(o, draw_shoe(o, seed, 64)) for o in new for seed in range(200, 220)]
+def test_taught_alone_is_told_apart():
+    "By the bundled network, since the small one has hardly learned to see"
+    alone = SneakerClassifier.load().teach({o:[draw_shoe(o, seed, 128) for seed in range(12)] for o in new}, beside=False)
+    asked = [(o, draw_shoe(o, seed, 128)) for o in new for seed in range(200, 220)]
     right = np.mean([alone.predict(im).label==o for o,im in asked])
-    assert alone.labels==new and right>.55 # .5 would be guessing
+    assert alone.labels==new and right>.8, right
 
 
 def test_few_photos_are_never_sure(clf):
