@@ -14,7 +14,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 from sneaker_classifier import data, train # first: it silences a warning of torch's
-import numpy as np
 import pandas as pd
 from common import photos as listed, record
 from fastai.callback.core import Callback

@@ -22,7 +22,7 @@ from typing import Annotated
 import numpy as np
 from fastcore.basics import patch
 from fastcore.script import call_parse
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 # %% ../nbs/15_teach.ipynb #f93c130b
 from .commands import command

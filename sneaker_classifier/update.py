@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
-from fastcore.basics import patch
 from fastcore.script import call_parse
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 # %% ../nbs/18_web.ipynb #18web005
 from .commands import command
-from .files import SneakerError, part_file, reading, sha256_of, write_whole
+from .files import SneakerError, reading, sha256_of, write_whole
 from .images import _edge_share, _edge_tolerance, _looked_at, _room, _specks, formats
 from sneaker_classifier.predict import (SneakerClassifier, _around, _candidates_at_most, _certain, _clear, _likely, _most, _small,
     _strong)

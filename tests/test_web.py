@@ -3,7 +3,6 @@ import hashlib, io, json, shutil, subprocess, tarfile
 from base64 import b64decode, b64encode
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 
 import numpy as np
