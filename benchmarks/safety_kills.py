@@ -118,9 +118,10 @@ def sundays(d, kills, rng):
     while done<kills:
         shutil.rmtree(d/'out')
         for _ in range(rng.randint(1, 3)):
+            # What is done already is not done again, so a later run may end before it is killed.
             if not killed(a_sunday(d/'found', d/'out'), rng.uniform(0, seconds)): break
             done,answered = done+1,answered+answers(d/'out'/'models', shoe)
-        a_sunday(d/'found', d/'out').join()
+        else: a_sunday(d/'found', d/'out').join()
         trials,same = trials+1,same+(outcome(d/'out')==expected)
     return [dict(what=f'Sundays, {done} kills: trials that end the same', ours=same, unit='', peer='all', theirs=trials),
         dict(what=f'Sundays, {done} kills: times that the model in use answered', ours=answered, unit='', peer='all', theirs=done)]

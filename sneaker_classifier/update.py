@@ -248,11 +248,11 @@ def kept_answers(
 def _challenger(places, begun, items, settings):
     "Train and export this Sunday's model, unless that has been done"
     out,start = places.models/begun['name'],begun['before']
-    if (out/'MODEL_CARD.md').is_file(): return
-    start = start if start==bundled.name else str(places.models/start)
-    settings = replace(settings, training=replace(settings.training, start=start, architecture='auto'))
-    learn,items,_ = train(items, out, settings, keep=True)
-    export_model(learn, items, out, settings)
+    if not (out/'MODEL_CARD.md').is_file():
+        start = start if start==bundled.name else str(places.models/start)
+        settings = replace(settings, training=replace(settings.training, start=start, architecture='auto'))
+        learn,items,_ = train(items, out, settings, keep=True)
+        export_model(learn, items, out, settings)
     Checkpoint(out, '').clear()
     # Gigabytes that only a training needs; Windows removes no file that is still open.
     shutil.rmtree(out/'squares', ignore_errors=True)
