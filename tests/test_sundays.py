@@ -26,6 +26,7 @@ from sneaker_classifier.update import (Places, compare, current_name, folder_of,
 settings = load_settings()
 classes = {o:settings.classes[o] for o in ('nike_air_force_1', 'puma_suede')}
 settings = replace(settings, classes=classes)
+challenger = sundays._challenger   # before it is replaced
 
 
 def networks_of(folder):
@@ -247,6 +248,13 @@ def test_a_full_disk_at_any_file_leaves_a_model_in_use_and_is_gone_on_from(world
         else: break
         SneakerClassifier.load(folder_of(world.models, current_name(world.models)))
     assert n>5 and state(world)==undisturbed
+
+
+def test_what_only_training_needs_goes_even_after_a_cut(tmp_path):
+    out = tmp_path/'2026-11-08-01'
+    for o in 'MODEL_CARD.md', 'unfinished-ab-0001.pth', 'squares/photos.npy': write_whole(out/o, '')
+    challenger(Places(tmp_path), dict(name=out.name, before='sneakers'), None, settings)
+    assert [o.name for o in out.iterdir()]==['MODEL_CARD.md']
 
 
 @pytest.mark.parametrize('reports,said', [
