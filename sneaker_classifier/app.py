@@ -240,7 +240,7 @@ def _photo_tab(app, now, feedback):
     correction,label,button,saved = _correction(now(), feedback)
     shown,whole = gr.State(),gr.State()
     quiet = dict(api_visibility='private', show_progress='hidden')
-    looked = photo.change(do.look, photo, [answer, correction, shown, whole, photo], trigger_mode='multiple',
+    looked = photo.upload(do.look, photo, [answer, correction, shown, whole, photo], trigger_mode='multiple',
         scroll_to_output=True, **quiet)
     looked.then(lambda: (None, ''), None, [label, saved], **quiet)
     answer.box(do.look_closer, shown, [answer, correction, shown], **quiet)

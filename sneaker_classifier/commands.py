@@ -9,7 +9,7 @@ __all__ = ['scrape', 'clean', 'train', 'evaluate', 'predict', 'app', 'settings',
            'command', 'be_quiet', 'held']
 
 # %% ../nbs/00_commands.ipynb #5fdb6c13
-import errno, os, signal, sys, threading
+import errno, os, signal, sys, threading, traceback
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial, wraps
 from importlib import import_module
@@ -94,6 +94,7 @@ def ending_well(
     output = _empty_buffers()
     # A command that ends by itself when it is stopped, as the app does, has said what there is to say.
     if error and stop.signum or isinstance(error, KeyboardInterrupt):
+        traceback.clear_frames(error.__traceback__)   # A progress bar writes once more when it goes.
         _say(stop.safe)
         sys.exit(128+(stop.signum or signal.SIGINT))
     # What went wrong with the output explains an error of the system, and nothing else.

@@ -89,6 +89,7 @@ on_unix = pytest.mark.skipif(os.name=='nt', reason='Windows sends Ctrl-C to all 
 script = """
 import gc, sys, time
 from fastcore.script import call_parse
+from tqdm.auto import tqdm
 from sneaker_classifier.commands import command
 
 class Tidies:
@@ -103,6 +104,7 @@ def main(what:str): # What to do
         if what=='swallow':
             o = Tidies()
             del o
+        if what=='bar': bar = tqdm(total=9)
         print('started', flush=True)
         if what=='end': return
         if what=='missing': import no_such_library
@@ -146,7 +148,8 @@ def small_command(tmp_path):
 @pytest.mark.parametrize('what, until, signals, code', [
     ('work', 'started', [signal.SIGINT], 130), ('work', 'started', [signal.SIGTERM], 143),
     ('work', 'started', [getattr(signal, 'SIGHUP', None)], 129), ('linger', 'started', [signal.SIGINT]*2, 130),
-    ('linger', 'started', [signal.SIGTERM, signal.SIGINT], 130), ('swallow', 'deaf', [signal.SIGINT], 130)])
+    ('linger', 'started', [signal.SIGTERM, signal.SIGINT], 130), ('swallow', 'deaf', [signal.SIGINT], 130),
+    ('bar', 'started', [signal.SIGINT], 130)])
 def test_whatever_stops_it_a_command_ends_in_one_line(what, until, signals, code, small_command):
     start = time.monotonic()
     said,exit_code = press(started([*small_command, what], cwd=root), until, 0.2, signals)
