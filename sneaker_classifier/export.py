@@ -271,13 +271,17 @@ def _split(items, known, limits=None):
 # %% ../nbs/12_export.ipynb #5eenfea7
 _most_seen = 1000   # pictures kept back whose features are stored: teaching a class needs no more
 
+def _ask(learn, files, network, output):
+    "What the exported network gives for pictures"
+    opener,session = learn.dls.tfms[0][1],ort.InferenceSession(network)
+    squares = (np.asarray(opener(o)[:3]).transpose(1,2,0)[None] for o in files)
+    return np.concatenate([session.run([output], {'pictures':o})[0] for o in squares])
+
 def _features(learn, items, network):
     "Features of pictures kept back as bytes, which of them, and what bytes 0 and 255 stand for"
     files = items.file[items.is_valid].to_numpy()
     seen = np.unique(np.linspace(0, len(files)-1, min(len(files), _most_seen)).astype(int))
-    opener,session = learn.dls.tfms[0][1],ort.InferenceSession(network)
-    squares = (np.asarray(opener(o)[:3]).transpose(1,2,0)[None] for o in files[seen])
-    found = np.concatenate([session.run(['features'], {'pictures':o})[0] for o in squares])
+    found = _ask(learn, files[seen], network, 'features')
     low,high = ends = np.float32([found.min(), max(found.max(), found.min()+1e-6)])
     return dict(features=((found-low)/(high-low)*255).round().astype(np.uint8), seen=seen.astype(np.int32), ends=ends)
 
@@ -287,17 +291,19 @@ def _zipped(**arrays):
     np.savez_compressed(out, **arrays)
     return out.getvalue()
 
-def _answers(learn, items):
-    "Logits, numbers of the right classes and of the groups of the pictures kept back"
+def _answers(learn, items, network):
+    "Logits, numbers of the right classes and of the groups of the pictures kept back, and logits of unknown ones"
     logits,targets = (o.numpy() for o in learn.get_preds(dl=learn.dls.valid, act=lambda o: o))
-    return logits, targets, pd.factorize(items.group[items.is_valid])[0]
+    files = items.attrs.get('unknown', {}).get('measured')
+    unknown = _ask(learn, files, network, 'logits') if files else logits[:0]
+    return logits, targets, pd.factorize(items.group[items.is_valid])[0], unknown
 
 def _files(learn, items, network, answers, known, limits):
     "{name: contents} of all files whose sha256 the card has"
-    logits,targets,groups = answers
+    logits,targets,groups,unknown = answers
     return {'model.onnx':network, 'sneaker_model.pkl':_pickled(learn), 'model.safetensors':_half(learn.model),
         'validation.npz':_zipped(logits=logits.astype(np.float16), targets=targets.astype(np.uint16), groups=groups.astype(np.int32),
-            **_features(learn, items, network)),
+            unknown=unknown.astype(np.float16), **_features(learn, items, network)),
         'split.csv':_split(items, known, limits).to_csv(index=False, lineterminator='\n').encode()}
 
 # %% ../nbs/12_export.ipynb #1a969571
@@ -334,12 +340,12 @@ def _class_rows(learn, items, classes):
 # %% ../nbs/12_export.ipynb #448bc0be
 def _card(learn, items, files, answers, known, settings):
     "model.json, but for what is measured with the finished folder"
-    (logits,targets,groups),precision = answers,settings.evaluation.precision_when_sure
+    (logits,targets,groups,unknown),precision = answers,settings.evaluation.precision_when_sure
     rows = _class_rows(learn, items, settings.classes)
-    brands,(temperature,sure_from) = np.array([o['brand'] for o in rows]),calibrate(logits, targets, precision)
+    brands,(temperature,sure_from) = np.array([o['brand'] for o in rows]),calibrate(logits, targets, precision, unknown)
     return dict(format=5, classes=rows, detail=learn.recipe.detail, temperature=temperature, sure_from=sure_from,
         brand_sure_from=brand_threshold(logits, targets, brands, temperature, precision), provenance=_provenance(learn, items, known),
-        cross_fitted=cross_fitted(logits, targets, groups, brands, precision),
+        cross_fitted=cross_fitted(logits, targets, groups, brands, precision, unknown),
         sha256={name:sha256_of(data) for name,data in files.items()})
 
 # %% ../nbs/12_export.ipynb #709c52c3
@@ -394,7 +400,7 @@ def export_model(
     # Rounding alone can come to 1e-4 where logits are large; a mistake in the export is far larger than this.
     if (d := export_difference(learn, network))>1e-3:
         raise RuntimeError(f'The exported network gives other logits than the Learner (by {d:.1e}).')
-    answers = _answers(learn, items)
+    answers = _answers(learn, items, network)
     files = _files(learn, items, half_stored(network), answers, known, settings.limits)
     card = _card(learn, items, files, answers, known, settings)
     for name,data in files.items(): write_whole(out/name, data)
@@ -411,7 +417,7 @@ def add_brand_threshold(
     logits,targets,groups = validation_logits(clf)
     card['brand_sure_from'] = brand_threshold(logits, targets, brands, card['temperature'], precision)
     # What was measured before stays.
-    card['cross_fitted'] = {**cross_fitted(logits, targets, groups, brands, precision), **card['cross_fitted']}
+    card['cross_fitted'] = {**cross_fitted(logits, targets, groups, brands, precision, logits[:0]), **card['cross_fitted']}
     card['metrics'] = {**validation_report(clf).metrics, **card['metrics']}
     _write_json(clf.folder, card)
     write_whole(clf.folder/'MODEL_CARD.md', model_card(card))

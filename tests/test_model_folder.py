@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from conftest import command, root
 from sneaker_classifier.data import augmentation, learned_ids, picture_id
-from sneaker_classifier.evaluate import cross_fitted, false_certainty, validation_logits, validation_report
+from sneaker_classifier.evaluate import cross_fitted, false_certainty, unknown_logits, validation_logits, validation_report
 from sneaker_classifier.export import _split, add_brand_threshold, half_stored, load_sneaker_learner, model_card, onnx_bytes
 from sneaker_classifier.images import open_image
 from sneaker_classifier.predict import ModelError, SneakerClassifier
@@ -154,7 +154,8 @@ def test_arrays_are_read_without_pickle(folder, tmp_path):
     evil[0] = Touch(tmp_path/'it_ran')
     good = dict(logits=np.zeros((3, n)), targets=np.zeros(3, int), groups=np.arange(3))
 
-    for bad in (dict(logits=evil), dict(targets=np.full(3, n)), dict(groups=np.arange(2)), dict(logits=np.zeros((3, n+1)))):
+    for bad in (dict(logits=evil), dict(targets=np.full(3, n)), dict(groups=np.arange(2)), dict(logits=np.zeros((3, n+1))),
+            dict(unknown=np.zeros((3, n+1)))):
         np.savez(folder/'validation.npz', **{**good, **bad})
         with pytest.raises(ModelError, match='damaged'): validation_logits(SneakerClassifier.load(folder))
     assert not (tmp_path/'it_ran').exists()
@@ -173,7 +174,7 @@ def test_scores_can_be_rebuilt_without_the_pictures(folder):
 
     logits,targets,groups = validation_logits(clf)
     brands = np.array([c.brand for c in clf.classes.values()])
-    again = cross_fitted(logits, targets, groups, brands, load_settings().evaluation.precision_when_sure)
+    again = cross_fitted(logits, targets, groups, brands, load_settings().evaluation.precision_when_sure, unknown_logits(clf))
     assert again['coverage']==pytest.approx(clf.card['cross_fitted']['coverage'], abs=.1)
     assert again['ece']==pytest.approx(clf.card['cross_fitted']['ece'], abs=.02)
     assert again['brand_coverage']==pytest.approx(clf.card['cross_fitted']['brand_coverage'], abs=.1)
