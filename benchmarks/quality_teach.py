@@ -2,13 +2,14 @@
 
     python benchmarks/quality_teach.py FOLDER [--model MODEL] [--draws 20]
 
-FOLDER has a manifest.csv. What the network has learned is left out. Of models that it does not know, four are drawn, and some photos
-of each are taught; the rest are asked. *Other photos* are of no group that was taught; *other shops* of no source that was. *Known*
-are photos of known models from other shops than most, *neither* are other models that were not taught, and things that are no sneaker.
+FOLDER has a manifest.csv. Of models that the network cannot name, four are drawn, and some photos of each are taught; the rest are
+asked. *Other photos* are of no group that was taught; *other shops* of no source that was. *Known* are photos of known models from
+other shops than most, *neither* are other models that were not taught, and things that are no sneaker; of both, only what it has not
+learned.
 """
 import numpy as np
 import pandas as pd
-from common import bundled, not_learned, record
+from common import bundled, not_learned, photos as listed, record
 from concurrent.futures import ThreadPoolExecutor
 from fastcore.script import call_parse
 from sneaker_classifier import SneakerClassifier
@@ -103,13 +104,13 @@ def looked_at(clf, table):
 
 def prepared(clf, model, folder):
     "Photos to teach, what the model has kept, photos of neither kind, and photos of known models from other shops"
-    new,nothing,train,elsewhere = (not_learned(folder, o, model) for o in ('other_models', 'nothing', 'train', 'elsewhere'))
+    others,nothing,train,elsewhere = (not_learned(folder, o, model) for o in ('other_models', 'nothing', 'train', 'elsewhere'))
     name_of = {label:name for name,labels in models.items() for label in labels}
-    others = np.array([*new.label.map(name_of).fillna(''), *['']*len(nothing)])
+    names = np.array([*others.label.map(name_of).fillna(''), *['']*len(nothing)])
     fresh = pd.concat([train[train.source!=train.source.mode()[0]], elsewhere[elsewhere['view']=='whole']])
     fresh = fresh[fresh.label.isin(clf.labels)]
     familiar = *seen(clf, fresh.file), fresh.label.map(clf.labels.index).to_numpy()
-    return looked_at(clf, new), known_shoes(clf), (others, *seen(clf, [*new.file, *nothing.file])), familiar
+    return looked_at(clf, listed(folder, 'other_models')), known_shoes(clf), (names, *seen(clf, [*others.file, *nothing.file])), familiar
 
 @call_parse
 def main(

@@ -7,7 +7,7 @@ from common import results, root
 sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clean', 'speed_copies', 'speed_neighbours', 'speed_train',
         'speed_web'),
     'Quality':('quality_model', 'quality_starts', 'quality_source', 'quality_copies', 'quality_known', 'quality_labels',
-        'quality_teach', 'quality_web'),
+        'quality_teach', 'quality_learn', 'quality_web'),
     'Safety':('safety_kills',)}
 
 # Of long tables, the rows to show
