@@ -1,23 +1,13 @@
 // What a person does with the page: give a photo, read the answer, see where it looked, draw a box.
 import {headline, percent} from './answers.js';
+import {find, make} from './elements.js';
+import {teaches} from './teaching.js';
 
-/** @typedef {import('./worker.js').EvidenceMap} EvidenceMap */
+/** @typedef {import('./look.js').EvidenceMap} EvidenceMap */
 /** @typedef {import('./answers.js').Answer} Answer */
 /** @typedef {import('./answers.js').Card} Card */
 /** @typedef {[number, number, number, number]} Box Left, top, right and bottom, in shares of the sides */
 /** @typedef {{answer: Answer, maps: EvidenceMap[], photo: ImageBitmap, error?: undefined} | {error: string}} Answered */
-
-/** @param {string} id @returns {HTMLElement} */
-const find = id => /** @type {HTMLElement} */ (document.getElementById(id));
-
-/** An element with attributes, and what is in it. Text stays text.
- * @param {string} tag @param {Record<string, string>} attributes @param {(string | Node)[]} within */
-function make(tag, attributes = {}, ...within) {
-    const o = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) o.setAttribute(name, value);
-    o.append(...within);
-    return o;
-}
 
 /** @param {string} said */
 const say = said => { find('status').textContent = said; };
@@ -29,7 +19,7 @@ const refuse = said => find('answer').replaceChildren(make('div', {role: 'alert'
 /** @type {Blob | null} */ let photo = null;
 /** @type {Box | null} */ let part = null;
 let asked = 0;
-const worker = new Worker('worker.js', {type: 'module'});
+const worker = new Worker('worker.js', {type: 'module'}), lessons = teaches(worker, openCamera);
 
 /** @param {Blob} file @param {Box | null} box */
 function ask(file, box = null) {
@@ -46,6 +36,8 @@ worker.onmessage = ({data}) => {
     if (data.kind === 'failed') { failed = true; say(''); refuse(data.said); }
     if (data.kind === 'ready') { ready = true; describe(data.card); say(photo ? 'Looking …' : 'Ready.'); keep(); }
     if (data.kind === 'answer' && data.id === asked && !failed) { say(''); show(data); }
+    if (data.kind === 'taught') describe(data.card);
+    lessons.hear(data);
 };
 worker.onerror = e => {
     e.preventDefault();
@@ -62,8 +54,8 @@ function describe({classes, metrics}) {
     const models = (/** @type {string} */ b) => classes.filter(o => o.brand === b).map(o => o.model).join(', ');
     find('known').querySelector('tbody')?.replaceChildren(...brands.map(b =>
         make('tr', {}, make('th', {scope: 'row'}, b), make('td', {}, models(b)))));
-    if (metrics?.precision_when_sure) find('measured').textContent = `Measured on ${metrics.pictures} photos that it had not learned from: `
-        + `it gave ${percent(metrics.coverage)} of them a name, and ${percent(metrics.precision_when_sure)} of those names were right.`;
+    find('measured').textContent = metrics?.precision_when_sure ? `Measured on ${metrics.pictures} photos that it had not learned from: `
+        + `it gave ${percent(metrics.coverage)} of them a name, and ${percent(metrics.precision_when_sure)} of those names were right.` : '';
     find('card').hidden = false;
 }
 
@@ -95,7 +87,7 @@ function likeliest(a, n) {
     });
     const given = a.sure ? '' : 'If it is one of the models that I know, these are the likeliest. ';
     const form = make('form', {'aria-label': 'The three likeliest'}, make('p', {}, `${given}Choose one to see what speaks for it.`), ...bars);
-    return a.sure ? form : make('details', {}, make('summary', {}, 'The nearest of what I know'), form);
+    return a.sure ? form : make('details', a.taught ? {open: ''} : {}, make('summary', {}, 'The nearest of what I know'), form);
 }
 
 const keys = 'Box. Arrow keys move it, with Shift they resize it, Enter asks again, Escape removes it.';
@@ -190,24 +182,32 @@ chooser.addEventListener('change', () => {
     chooser.value = ''; // so that the same photo can be chosen again
 });
 
-/** @param {DataTransfer | null} data */
-function take(data) {
-    if (data?.files[0]) return ask(data.files[0]);
+/** @param {DataTransfer | null} data @param {EventTarget | null} onto */
+function take(data, onto = null) {
+    if (data?.files[0]) return lessons.takes(onto) ? lessons.take([...data.files]) : ask(data.files[0]);
     const what = data?.types.includes('text/uri-list') ? 'That is an address, not a picture.' : 'That is not a picture.';
     refuse(`${what} Save the picture first, then drop the file here.`);
 }
 document.addEventListener('dragover', e => e.preventDefault());
-document.addEventListener('drop', e => { e.preventDefault(); take(e.dataTransfer); });
-document.addEventListener('paste', e => take(e.clipboardData));
+document.addEventListener('drop', e => { e.preventDefault(); take(e.dataTransfer, e.target); });
+document.addEventListener('paste', e => { if (e.target !== find('name')) take(e.clipboardData); });
 
 const finder = /** @type {HTMLDialogElement} */ (find('finder')), video = /** @type {HTMLVideoElement} */ (finder.querySelector('video'));
-find('camera').hidden = !navigator.mediaDevices;
-find('camera').addEventListener('click', async () => {
+/** @type {(photos: Blob[]) => void} */ let give = () => {};
+/** @type {Blob[]} */ let taken = [];
+let several = false;
+
+/** @param {(photos: Blob[]) => void} to Gets what was taken @param {(said: string) => void} sorry @param {boolean} many More than one? */
+async function openCamera(to, sorry, many) {
     try { video.srcObject = await navigator.mediaDevices.getUserMedia({video: {facingMode: 'environment', width: {ideal: 1920}}}); }
-    catch { return refuse('There is no camera, or the browser may not use it. Choose a photo instead.'); }
+    catch { return sorry('There is no camera, or the browser may not use it. Choose a photo instead.'); }
+    [give, several, taken] = [to, many, []];
+    find('taken').textContent = '';
     finder.showModal();
     video.play();
-});
+}
+find('camera').hidden = !navigator.mediaDevices;
+find('camera').addEventListener('click', () => openCamera(([o]) => ask(o), refuse, false));
 finder.addEventListener('click', e => {
     const name = /** @type {HTMLElement} */ (e.target).getAttribute('name');
     if (name === 'take') snap();
@@ -216,14 +216,19 @@ finder.addEventListener('click', e => {
 finder.addEventListener('close', () => {
     if (video.srcObject instanceof MediaStream) for (const o of video.srcObject.getTracks()) o.stop();
     video.srcObject = null;
+    if (taken.length) give(taken);
 });
 
 function snap() {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
     canvas.getContext('2d')?.drawImage(video, 0, 0);
-    finder.close();
-    canvas.toBlob(o => o ? ask(o) : refuse('The camera gave no picture. Try again.'), 'image/jpeg', .95);
+    canvas.toBlob(o => {
+        if (!o) return say('The camera gave no picture. Try again.');
+        if (!finder.open) return give([o]); // it was closed meanwhile
+        taken.push(o);
+        if (several) find('taken').textContent = `${taken.length} taken`; else finder.close();
+    }, 'image/jpeg', .95);
 }
 
 // Without a connection, and when there is a newer version

@@ -8,7 +8,10 @@ import {blank, paste, reduce, round} from './squares.js';
 
 export class BadImage extends Error {
     /** @param {string} reason Half a sentence */
-    constructor(reason) { super(`This picture cannot be used: ${reason}.`); }
+    constructor(reason) {
+        super(`This picture cannot be used: ${reason}.`);
+        this.reason = reason;
+    }
 }
 
 /** @param {Uint8Array} data @param {number} from @param {number} to */
