@@ -137,17 +137,24 @@ class Files(SimpleHTTPRequestHandler):
     # Windows may have other ideas of what a script is.
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, '.js':'text/javascript', '.mjs':'text/javascript'}
     def log_message(self, *args): pass
+    def send_response(self, code, *args):
+        super().send_response(code, *args)
+        self.server.answered.append((self.path, int(code)))
+
+class Cut(Files):
+    "Stops in the middle of the network"
+    def copyfile(self, source, outputfile): outputfile.write(source.read(1000) if self.path.endswith('model.onnx') else source.read())
 
 class Server(ThreadingHTTPServer):
     request_queue_size = 128   # A page asks for everything at once, and a call that is not taken up waits for seconds.
 
 class Host:
     "A server of a folder, which can be gone and come back"
-    def __init__(self, folder): self.folder,self.port = folder,0
+    def __init__(self, folder, kind=Files): self.folder,self.kind,self.port,self.answered = folder,kind,0,[]
 
     def start(self):
-        self.server = Server(('127.0.0.1', self.port), partial(Files, directory=str(self.folder)))
-        self.port = self.server.server_port
+        self.server = Server(('127.0.0.1', self.port), partial(self.kind, directory=str(self.folder)))
+        self.server.answered,self.port = self.answered,self.server.server_port
         Thread(target=self.server.serve_forever, daemon=True).start()
         return self
 
@@ -406,6 +413,20 @@ def test_camera(page):
     assert page.evaluate('document.querySelector("video").srcObject')is None
 
 
+def test_one_camera_at_a_time(page):
+    page.context.grant_permissions(['camera'])
+    page.evaluate("""() => {
+        const get = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        self.streams = [];
+        navigator.mediaDevices.getUserMedia = async o => { const found = await get(o); self.streams.push(found); return found; };
+        for (let i = 0; i < 2; i++) document.querySelector('#camera').click();
+    }""")
+    page.wait_for_selector('dialog[open]')
+    page.wait_for_timeout(500)
+    page.click('button[name=close]')
+    page.wait_for_function('self.streams.flatMap(o => o.getTracks()).every(o => o.readyState == "ended")')
+
+
 def test_on_a_phone(browser, host):
     page = opened(browser, host, viewport=dict(width=360, height=740), has_touch=True, is_mobile=True)
     show(page)
@@ -453,6 +474,29 @@ def test_a_damaged_folder_does_not_run(path, said, browser, host, tmp_path):
     assert said in page.inner_text('#answer')
     page.context.close()
     damaged.stop()
+
+
+def test_a_connection_that_breaks_is_called_that(browser, host):
+    breaking = Host(host.folder, Cut).start()
+    page = opened(browser, breaking)
+    page.wait_for_selector('[role=alert]')
+    assert 'model/model.onnx could not be fetched: the connection is gone.' in page.inner_text('#answer')
+    page.context.close()
+    breaking.stop()
+
+
+def test_each_file_comes_once_and_the_first_answer_waits_for_no_more_than_it_needs(browser, host, tmp_path):
+    host.answered.clear()
+    # The cache of a private window has no room for a network.
+    context = browser.browser_type.launch_persistent_context(tmp_path, **browser.how)
+    page = context.new_page()
+    page.goto(host.url)
+    ready(page)
+    page.evaluate('navigator.serviceWorker.ready.then(() => 0)')
+    came = [path.partition('?')[0][1:] for path,code in host.answered if code==200]
+    assert sorted(came)==sorted(set(came)) and {'model/model.onnx', 'model/shoes.bin', 'model/split.csv'}<set(came)
+    assert all(came.index('sw.js')<came.index(f'model/{o}') for o in ('shoes.bin', 'split.csv'))
+    context.close()
 
 
 def test_without_a_connection_and_with_another_model(browser, clf, runtime, tmp_path):
@@ -630,6 +674,156 @@ def test_taken_along_to_python(browser, host, clf, learned, tmp_path):
         assert max(abs(p.scores[k]-q.scores[k]) for k in p.scores)<.06
     assert not page.troubles
     page.context.close()
+
+
+def test_a_name_comes_before_the_photos(page):
+    page.evaluate('document.querySelector("#teach").open = true')
+    for name,said in ('', 'Give it a name first'), ('con', 'It cannot have this name'), ('Puma Suede', 'Puma Suede is known already'):
+        page.fill('#name', name)
+        for button in '.drop label', '#more':
+            page.evaluate('document.querySelector("#taught-said").replaceChildren()')
+            page.click(button)
+            assert said in page.inner_text('#taught-said') and page.evaluate('document.activeElement.id')=='name'
+    page.fill('#name', 'My Boot')
+    with page.expect_file_chooser(): page.click('.drop label')
+    assert not page.query_selector('dialog[open]')
+    page.fill('#name', '')
+
+
+def test_dropped_and_pasted_where_it_is_taught(browser, host, tmp_path):
+    page = opened(browser, host)
+    ready(page)
+    for i,o in enumerate(drawn('my_boot', 4)): (tmp_path/f'{i}.jpg').write_bytes(jpeg(o))
+    cdp = page.context.new_cdp_session(page)
+    def drop(onto, *paths, **item):
+        box = page.locator(onto).bounding_box()
+        data = dict(items=[item] if item else [], files=[str(tmp_path/o) for o in paths], dragOperationsMask=1)
+        for kind in 'dragEnter', 'dragOver', 'drop':
+            cdp.send('Input.dispatchDragEvent', dict(type=kind, x=box['x']+20, y=box['y']+10, data=data))
+    def said(text): page.locator('#taught-said', has_text=text).wait_for()
+
+    drop('#teach summary', '0.jpg')
+    said('Give it a name first') # and the closed part opens, so that it can be read
+    assert page.is_visible('#taught-said') and page.evaluate('document.activeElement.id')=='name'
+    page.fill('#name', 'My Boot')
+    drop('.drop', '0.jpg', '1.jpg', '2.jpg')
+    said('My Boot is in use')
+    drop('#lessons', '3.jpg', '0.jpg')
+    said('0.jpg taught nothing: it shows what another photo shows')
+    assert '4 photos;' in page.inner_text('#lessons') and not page.inner_text('#answer')
+    drop('.drop', mimeType='text/plain', data='a shoe')
+    said('That is not a picture.')
+
+    page.evaluate("""data => {
+        const t = new DataTransfer();
+        t.items.add(new File([Uint8Array.from(atob(data), c => c.charCodeAt(0))], 'x.jpg', {type: 'image/jpeg'}));
+        document.querySelector('#name').dispatchEvent(new ClipboardEvent('paste', {clipboardData: t, bubbles: true}));
+    }""", b64encode(jpeg(drawn('my_boot', 1, 9)[0])).decode())
+    page.wait_for_selector('#lessons:has-text("5 photos;")')
+    drop('#photo', '1.jpg')
+    page.wait_for_selector('#answer figure')
+    assert not page.troubles
+    page.context.close()
+
+
+def test_what_is_begun_at_once_is_done_in_turn_and_all_of_it_is_said(browser, host):
+    page = opened(browser, host)
+    ready(page)
+    page.click('#teach summary')
+    for name in 'My Boot', 'My Runner':
+        page.fill('#name', name)
+        page.set_input_files('#photos', [*files_of(drawn(to_label(name), 3)), dict(name=f'{name}.txt', mimeType='image/jpeg', buffer=b'x')])
+    page.wait_for_selector('#taught-said:has-text("My Runner is in use")')
+    said = page.inner_text('#taught-said')
+    assert all(f'{o}.txt taught nothing' in said and f'{o} is in use' in said for o in ('My Boot', 'My Runner'))
+
+    # What is done in another tab says nothing here.
+    two = page.context.new_page()
+    two.goto(host.url)
+    ready(two)
+    teach(two, 'Other', files_of(drawn('vans_old_skool', 3)))
+    page.wait_for_selector('#knows:has-text("Knows 53")')
+    assert page.inner_text('#taught-said')==said
+    page.context.close()
+
+
+def test_a_full_device_keeps_what_it_has(browser, host):
+    page = opened(browser, host, service_workers='block')
+    ready(page)
+    page.context.new_cdp_session(page).send('Storage.overrideQuotaForOrigin', dict(origin=host.url.rstrip('/'), quotaSize=100_000))
+    photos = files_of(drawn('my_boot', 9))
+    said = teach(page, 'My Boot', [dict(name='none.jpg', mimeType='image/jpeg', buffer=b'x'), *photos])
+    assert 'none.jpg taught nothing' in said and 'no room' in said and 'My Boot is in use' in said
+    assert 3<=int(page.inner_text('#lessons p').partition(' ')[0])<len(photos)
+    page.context.close()
+
+
+def test_a_store_that_does_not_open(browser, host):
+    other = opened(browser, host, service_workers='block')
+    ready(other)
+    teach(other, 'My Boot', files_of(drawn('my_boot', 1)))
+    other.evaluate("""async () => {
+        const [{name}] = await indexedDB.databases();
+        self.held = await new Promise(done => { indexedDB.open(name).onsuccess = e => done(e.target.result); });
+        indexedDB.deleteDatabase(name); // which waits until it is let go
+    }""")
+    page = other.context.new_page()
+    page.goto(host.url)
+    ready(page)
+    assert 'keeps nothing' in page.inner_text('#taught-said') and show(page)
+    other.context.close()
+
+
+def test_without_what_teaching_needs(browser, host, tmp_path):
+    shutil.copytree(host.folder, tmp_path/'site')
+    lacking = Host(tmp_path/'site').start()
+    page = opened(browser, lacking, service_workers='block')
+    ready(page)
+    (tmp_path/'site'/'model'/'shoes.bin').rename(tmp_path/'shoes.bin')
+    assert 'model/shoes.bin is missing' in teach(page, 'My Boot', files_of(drawn('my_boot', 3))) and show(page)
+    shutil.move(tmp_path/'shoes.bin', tmp_path/'site'/'model')
+    assert 'My Boot is in use' in teach(page, 'My Boot', files_of(drawn('my_boot', 3)))
+
+    # Taught before, and without it now
+    (tmp_path/'site'/'model'/'shoes.bin').unlink()
+    page.reload()
+    ready(page)
+    assert 'model/shoes.bin is missing' in page.inner_text('#taught-said') and '3 photos' in page.inner_text('#lessons') and show(page)
+    page.context.close()
+    lacking.stop()
+
+
+def zipped(page, folder):
+    "What the page gives to take along"
+    if not page.query_selector('#teach[open]'): page.click('#teach summary')
+    with page.expect_download() as found: page.click('#folder')
+    with zipfile.ZipFile(found.value.path()) as z: z.extractall(folder)
+    return folder/'taught'
+
+def test_taken_along_without_a_connection(browser, host, tmp_path):
+    leaving = Host(host.folder).start()
+    for workers in 'allow', 'block':
+        page = opened(browser, leaving, service_workers=workers)
+        ready(page)
+        if workers=='allow': page.evaluate('navigator.serviceWorker.ready.then(() => 0)')
+        teach(page, 'My Boot', files_of(drawn('my_boot', 3)))
+        leaving.stop()
+        if workers=='allow':
+            first = zipped(page, tmp_path/'first')
+            page.reload()
+            ready(page)
+            again = zipped(page, tmp_path/'again')
+            before = (host.folder/'model'/'split.csv').read_text(encoding='utf-8').splitlines()
+            for o in first,again: assert len((o/'split.csv').read_text(encoding='utf-8').splitlines())==len(before)+3
+            leaving.start()
+        else:
+            # A browser that keeps no files says what is wanting.
+            page.click('#folder')
+            page.wait_for_selector('#taught-said:has-text("The list of what the network has learned from is needed")')
+            leaving.start()
+            assert zipped(page, tmp_path/'later').exists()
+        page.context.close()
+    leaving.stop()
 
 
 def test_two_tabs(browser, host):
