@@ -207,7 +207,7 @@ async function openCamera(to, sorry, many) {
     [give, several, taken] = [to, many, []];
     find('taken').textContent = '';
     finder.showModal();
-    video.play();
+    video.play().catch(() => {}); // closed before it could
 }
 find('camera').hidden = !navigator.mediaDevices;
 find('camera').addEventListener('click', () => openCamera(([o]) => ask(o), refuse, false));
