@@ -167,9 +167,10 @@ export class Learner {
             const name = nameOf(classOf(label)), n = this.photos.filter(o => o.label === label).length;
             const photos = `${n} photo${n > 1 ? 's' : ''}`;
             if (!rows || !taught.includes(label)) return {label, name, odd: [], advice: [],
-                said: `${photos} so far. Ten are good, five may do, ${teaching.least} are the least.`};
+                said: `${photos} so far. Ten are good, five may do.`};
             const {found, sure, takenFor, odd, advice} = lesson(label, looks, rows, labels, names, teaching);
-            const others = takenFor.length ? ` Others are taken for ${takenFor.slice(0, 3).map(([o, n]) => `${o} (${n})`).join(', ')}.` : '';
+            const kinds = takenFor.slice(0, 3).map(([o, n]) => `${o} (${n})`).join(', ');
+            const others = kinds && ` Others are taken for ${kinds}.`;
             return {label, name, advice, odd: odd.map(i => ({id: looks[i].id, small: looks[i].small})),
                 said: `${photos}; asked of what the others taught, ${whole(found)} are found, ${whole(sure)} surely.${others}`};
         });
@@ -191,8 +192,9 @@ export class Learner {
         if (!network) throw Error('There is nothing to take along yet.');
         const split = await this.split(), card = this.card();
         card.sha256 = {'model.onnx': await sha256(network), 'split.csv': await sha256(new TextEncoder().encode(split))};
-        const lessons = this.reports().filter(o => this.labels().includes(o.label)).map(o => [`${o.label}: ${o.said}`, ...o.advice].join(' '));
-        return zip({'taught/model.onnx': network, 'taught/split.csv': split, 'taught/MODEL_CARD.md': about(this.start.teaching.base, lessons),
-            'taught/model.json': JSON.stringify(card, null, 1)});
+        const inUse = this.reports().filter(o => this.labels().includes(o.label));
+        const lessons = inUse.map(o => [`${o.label}: ${o.said}`, ...o.advice].join(' '));
+        return zip({'taught/model.onnx': network, 'taught/split.csv': split,
+            'taught/MODEL_CARD.md': about(this.start.teaching.base, lessons), 'taught/model.json': JSON.stringify(card, null, 1)});
     }
 }

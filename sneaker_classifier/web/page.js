@@ -12,7 +12,8 @@ import {teaches} from './teaching.js';
 /** @param {string} said */
 const say = said => { find('status').textContent = said; };
 /** @param {string} said */
-const refuse = said => find('answer').replaceChildren(make('div', {role: 'alert', class: 'said'}, make('h2', {}, 'No answer'), make('p', {}, said)));
+const refuse = said => find('answer').replaceChildren(
+    make('div', {role: 'alert', class: 'said'}, make('h2', {}, 'No answer'), make('p', {}, said)));
 
 // The photo that is asked about, the part of it that is shown, and the number of the last question
 
@@ -98,8 +99,8 @@ function show(found) {
     const {title, said} = headline(found.answer);
     const box = make('div', {class: 'box', tabindex: '0', role: 'group', 'aria-label': keys, hidden: ''});
     const figure = make('figure', {}, photoOf(found.photo), ...found.maps.map(canvasOf), box);
-    const slider = make('input', {type: 'range', name: 'strength', min: '0', max: '100', value: '60'});
-    slider.addEventListener('input', () => figure.style.setProperty('--strength', `${Number(/** @type {HTMLInputElement} */ (slider).value)/100}`));
+    const slider = /** @type {HTMLInputElement} */ (make('input', {type: 'range', name: 'strength', min: '0', max: '100', value: '60'}));
+    slider.addEventListener('input', () => figure.style.setProperty('--strength', `${Number(slider.value)/100}`));
     const draw = make('button', {type: 'button', name: 'draw'}, 'Draw a box around the shoe');
     const back = make('button', {type: 'button', name: 'whole'}, 'Back to the whole photo');
     back.addEventListener('click', () => photo && ask(photo));
@@ -206,6 +207,7 @@ async function openCamera(to, sorry, many) {
     finally { opening = false; }
     [give, several, taken] = [to, many, []];
     find('taken').textContent = '';
+    /** @type {HTMLElement} */ (finder.querySelector('[name=close]')).textContent = many ? 'Done' : 'Close';
     finder.showModal();
     video.play().catch(() => {}); // closed before it could
 }

@@ -126,7 +126,8 @@ function direction(slope, past) {
 }
 
 /** How far to go: until it is lower, and less steep
- * @param {Cost} cost @param {Float64Array} x @param {{value: number, slope: Float64Array}} here @param {Float64Array} d @param {number} step */
+ * @param {Cost} cost @param {Float64Array} x @param {{value: number, slope: Float64Array}} here @param {Float64Array} d
+ * @param {number} step */
 function search(cost, x, here, d, step) {
     const down = inner(here.slope, d);
     let low = 0, high = Infinity, at = x, next = here;

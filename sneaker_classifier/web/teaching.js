@@ -92,8 +92,8 @@ export function teaches(worker, openCamera) {
         part.hidden = false;
         if (said.length) say(...said); // nothing is said of what another tab has done
         find('unfit').hidden = !others;
-        find('unfit-said').textContent = `Of what was taught here, ${others} photo${others > 1 ? 's' : ''} cannot be used: damaged, or seen `
-            + 'by another network than the page has now. Photos of the same shoe can be added again.';
+        find('unfit-said').textContent = `Of what was taught here, ${others} photo${others > 1 ? 's' : ''} cannot be used: damaged, or `
+            + 'seen by another network than the page has now. Photos of the same shoe can be added again.';
         find('lessons').replaceChildren(...reports.map(reported));
         find('all').hidden = !reports.length;
     }

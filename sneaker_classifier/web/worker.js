@@ -60,7 +60,8 @@ async function opened(ort, model, card) {
 }
 
 async function load() {
-    if (!crypto.subtle) throw Error('Browsers check files only on pages that come by https or from this machine (localhost). Open this one so.');
+    if (!crypto.subtle)
+        throw Error('Browsers check files only on pages that come by https or from this machine (localhost). Open this one so.');
     /** @type {[Card, Numbers]} */
     const [card, numbers] = await Promise.all([json('model/model.json'), json('numbers.json')]);
     const more = counter(numbers.sizes), wasm = 'runtime/ort-wasm-simd-threaded.wasm';
@@ -161,9 +162,9 @@ async function teach(learner, name, photos) {
     } catch (e) { tell(e); }
     await inTurn(() => learner.refresh());
     changes.postMessage('changed');
-    if (learner.labels().includes(label))
-        tell(`${nameOf(classOf(label))} is in use: the page knows ${learner.network.card.classes.length} models now.`);
-    else for (const o of learner.reports()) if (o.label === label) tell(`${o.name}: ${o.said}`);
+    const called = nameOf(classOf(label));
+    if (learner.labels().includes(label)) tell(`${called} is in use: the page knows ${learner.network.card.classes.length} models now.`);
+    else if (learner.names().includes(label)) tell(`${called} is not in use yet: it needs ${learner.start.teaching.least} photos or more.`);
 }
 
 /** @param {Learner} learner @param {string[] | null} key */
