@@ -769,6 +769,8 @@ def test_a_store_that_does_not_open(browser, host):
         self.held = await new Promise(done => { indexedDB.open(name).onsuccess = e => done(e.target.result); });
         indexedDB.deleteDatabase(name); // which waits until it is let go
     }""")
+    hurried = (host.folder/'kept.js').read_text(encoding='utf-8').replace('patience = 10_000', 'patience = 500')
+    other.context.route('**/kept.js', lambda o: o.fulfill(body=hurried, content_type='text/javascript'))
     page = other.context.new_page()
     page.goto(host.url)
     ready(page)

@@ -9,7 +9,7 @@ import {isLabel} from './teach.js';
 
 const table = 'photos';
 
-const patience = 3000; // milliseconds
+const patience = 10_000; // milliseconds, which a slow phone hardly needs
 
 /** @param {string} name @returns {Promise<IDBDatabase>} */
 const opened = name => new Promise((resolve, reject) => {

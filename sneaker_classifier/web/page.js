@@ -35,7 +35,7 @@ worker.onmessage = ({data}) => {
     find('loading').hidden = ready || data.kind !== 'loading';
     if (data.kind === 'loading' && !photo) say('Loading the network. It comes once; after that the page needs no connection.');
     if (data.kind === 'failed') { failed = true; say(''); refuse(data.said); }
-    if (data.kind === 'ready') { ready = true; describe(data.card); say(photo ? 'Looking …' : 'Ready.'); keep(); }
+    if (data.kind === 'ready') { ready = true; describe(data.card); say(photo ? 'Looking …' : 'Ready.'); keep().catch(() => {}); }
     if (data.kind === 'answer' && data.id === asked && !failed) { say(''); show(data); } else data.photo?.close();
     if (data.kind === 'taught') describe(data.card);
     lessons.hear(data);
@@ -238,6 +238,7 @@ function snap() {
 
 // Without a connection, and when there is a newer version
 
+/** Fails in some private windows, where the page does without */
 async function keep() {
     if (!navigator.serviceWorker) return; // on a page that came neither by https nor from this machine
     const found = await navigator.serviceWorker.register('sw.js');
