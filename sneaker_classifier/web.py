@@ -128,7 +128,7 @@ def icon(
 # %% ../nbs/18_web.ipynb #18web021
 def _ours(): return {o.name:o.read_bytes() for o in (resources.files('sneaker_classifier')/'web').iterdir() if '.' in o.name}
 
-_on_demand = 'sw.js', 'model/MODEL_CARD.md', 'model/split.csv'   # the first by the browser, the others by the reader
+_on_demand = 'sw.js', 'model/MODEL_CARD.md'   # by the browser, and by the reader
 
 def _with_versions(files):
     "The files of a page, those named that a service worker keeps"
@@ -155,9 +155,11 @@ def page_files(
     files = _ours()|{f'icon-{side}.png':icon(side) for side in (192, 512)}|{f'runtime/{k}':o for k,o in runtime.items()}
     teach,shoes = teaching(clf)
     files |= _of_model(clf, teach)|({'model/shoes.bin':shoes} if teach else {})
-    large = [o for o in ('model/model.onnx', 'model/shoes.bin', f'runtime/{_parts[-1]}') if o in files]
-    checked = [o for o in (*large[1:], 'model/split.csv') if o in files]
-    told = dict(sizes={o:len(files[o]) for o in large}, sha256={o:sha256_of(files[o]) for o in checked})|({'teach':teach} if teach else {})
+    network,runs = 'model/model.onnx',f'runtime/{_parts[-1]}'
+    # model.json has the network's own sha256.
+    checked = [o for o in (runs, 'model/shoes.bin', 'model/split.csv') if o in files]
+    told = dict(sizes={o:len(files[o]) for o in (network, runs)}, sha256={o:sha256_of(files[o]) for o in checked})
+    if teach: told['teach'] = teach
     return _with_versions(files|{'numbers.json':json.dumps(numbers(clf)|told, indent=1).encode()})
 
 # %% ../nbs/18_web.ipynb #18web024

@@ -34,7 +34,8 @@ export function answer(logits, card, t) {
     let n = 0;
     for (let sum = 0; n < Math.min(t.candidates, ofBrand.length) && sum < t.most*brandConfidence; n++) sum += ofBrand[n].p;
     return {label, name, brand: c.brand, confidence: p, sure, brandConfidence, brandSure, taught: c.sure_from !== undefined,
-        candidates: ofBrand.slice(0, n).map(o => o.c.model), scores: scores.map(({label, name, p}) => ({label, name, p})), box: [0, 0, 1, 1]};
+        candidates: ofBrand.slice(0, n).map(o => o.c.model), scores: scores.map(({label, name, p}) => ({label, name, p})),
+        box: [0, 0, 1, 1]};
 }
 
 /** spoke_for: how much each cell spoke for a class, more than for the average one
@@ -127,7 +128,8 @@ export const percent = p => p >= .005 ? whole(p) : 'under 1%';
  * @param {Answer} a @returns {{title: string, said: string}} */
 export function headline(a) {
     if (a.sure) return {title: a.name, said: `${certainty(a.confidence)}: ${whole(a.confidence)}`};
-    if (a.brandSure) return {title: `A${/^[AEIOU]/.test(a.brand) ? 'n' : ''} ${a.brand}`, said: `${certainty(a.brandConfidence)} the brand: `
-        + `${whole(a.brandConfidence)}. Of the model I am not sure: perhaps ${a.candidates.join(' or ')}, or one that I do not know. ${help}`};
+    if (a.brandSure) return {title: `A${/^[AEIOU]/.test(a.brand) ? 'n' : ''} ${a.brand}`,
+        said: `${certainty(a.brandConfidence)} the brand: ${whole(a.brandConfidence)}. Of the model I am not sure: perhaps `
+            + `${a.candidates.join(' or ')}, or one that I do not know. ${help}`};
     return {title: 'Not sure', said: `Perhaps it is a model that I do not know, or no sneaker. ${help}`};
 }

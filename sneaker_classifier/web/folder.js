@@ -142,8 +142,8 @@ export function taughtCard(card, classes, rows, base) {
 }
 
 /** @param {string} base @param {string[]} lessons */
-export const about = (base, lessons) => `# Model card: taught\n\nThese classes were taught to the network of ${base} from a few photos each, `
-    + `by new rows in its last layer.\n\n${lessons.map(o => `- ${o}`).join('\n')}\n`;
+export const about = (base, lessons) => `# Model card: taught\n\nThese classes were taught to the network of ${base} from a few photos `
+    + `each, by new rows in its last layer.\n\n${lessons.map(o => `- ${o}`).join('\n')}\n`;
 
 // The zip, whose files are stored as they are: networks hardly shrink (APPNOTE.TXT of PKWARE, 4.3)
 

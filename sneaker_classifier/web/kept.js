@@ -9,17 +9,21 @@ import {isLabel} from './teach.js';
 
 const table = 'photos';
 
-/** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
-const done = request => new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
+const patience = 10_000; // milliseconds, which a slow phone hardly needs
+
+/** @param {string} name @returns {Promise<IDBDatabase>} */
+const opened = name => new Promise((resolve, reject) => {
+    const opening = indexedDB.open(name, 1);
+    opening.onupgradeneeded = () => opening.result.createObjectStore(table, {keyPath: ['label', 'id']});
+    opening.onsuccess = () => resolve(opening.result);
+    opening.onerror = () => reject(opening.error);
+    // A store that another page is about to delete, and cannot, would not open ever.
+    setTimeout(() => { reject(Error('too late')); opening.onsuccess = () => opening.result.close(); }, patience);
 });
 
 /** @param {string} name Of the store @param {IDBTransactionMode} mode @param {(photos: IDBObjectStore) => void} change */
 async function within(name, mode, change) {
-    const opening = indexedDB.open(name, 1);
-    opening.onupgradeneeded = () => opening.result.createObjectStore(table, {keyPath: ['label', 'id']});
-    const store = await done(opening);
+    const store = await opened(name);
     try {
         const all = store.transaction(table, mode);
         change(all.objectStore(table));
@@ -33,8 +37,8 @@ const largest = 1e4; // far more than any network gives, and small enough to rec
 const numbers = (o, n) => o instanceof Float32Array && o.length === n && o.every(z => Math.abs(z) < largest);
 
 /** @param {any} o @param {Fit} fit @returns {o is Photo} */
-const fits = (o, fit) => o.network === fit.network && isLabel(o.label) && !fit.labels.includes(o.label) && /^[0-9a-f]{32}$/.test(o.id)
-    && numbers(o.features, 2*fit.features) && numbers(o.logits, 2*fit.logits)
+const fits = (o, fit) => o.network === fit.network && isLabel(o.label) && !fit.labels.includes(o.label)
+    && typeof o.id === 'string' && /^[0-9a-f]{32}$/.test(o.id) && numbers(o.features, 2*fit.features) && numbers(o.logits, 2*fit.logits)
     && (o.plain === null || (Array.isArray(o.plain) && o.plain.length === 3 && o.plain.every(Number.isFinite)))
     && o.small instanceof Uint8Array && o.small.length === 3*fit.side**2;
 
@@ -54,4 +58,14 @@ export const keep = (store, photo) => within(store, 'readwrite', o => { o.put(ph
  * @param {string} store @param {string[]} key A name and the photo's id, or less of it */
 export const forget = (store, key) => within(store, 'readwrite', o => {
     if (!key.length) o.clear(); else o.delete(key.length > 1 ? key : IDBKeyRange.bound(key, [...key, '\uffff']));
+});
+
+/** All that does not fit
+ * @param {string} store @param {Fit} fit */
+export const tidy = (store, fit) => within(store, 'readwrite', o => {
+    o.openCursor().onsuccess = e => {
+        const at = /** @type {IDBRequest<IDBCursorWithValue | null>} */ (e.target).result;
+        if (at && !fits(at.value, fit)) at.delete();
+        at?.continue();
+    };
 });

@@ -10,26 +10,38 @@ import {basisOf, classOf, isCopy, lesson, taughtRows} from './teach.js';
 /** @typedef {import('./answers.js').Card} Card */
 /** @typedef {import('./kept.js').Photo} Photo */
 /** @typedef {import('./look.js').Network & {close: () => void}} Network */
-/** @typedef {import('./look.js').Rules & {sha256: Record<string, string>}} Rules */
+/** @typedef {import('./look.js').Rules} Rules */
 /** @typedef {import('./squares.js').Picture} Picture */
 /** @typedef {import('./teach.js').Basis} Basis */
 /** @typedef {import('./teach.js').Rows} Rows */
 /** @typedef {import('./teach.js').Shoes} Shoes */
-/** @typedef {import('./teach.js').Teaching & {as_one: number, base: string}} Teaching */
-/** @typedef {{card: Card, rules: Rules, shoes: Shoes, teaching: Teaching, model: ArrayBuffer, folder: string,
- *     open: (model: ArrayBuffer | Uint8Array, card: Card) => Promise<Network>}} Start */
-/** @typedef {{label: string, name: string, photos: number, said: string, odd: {id: string, small: Uint8Array}[], advice: string[]}} Report */
+/** @typedef {import('./teach.js').Teaching & {as_one: number, base: string, pictures: number, features: number, low: number,
+ *     high: number}} Teaching */
+/** @typedef {{card: Card, rules: Rules, teaching: Teaching, model: ArrayBuffer, folder: string,
+ *     open: (model: ArrayBuffer | Uint8Array, card: Card) => Promise<Network>, file: (path: string) => Promise<ArrayBuffer>}} Start
+ *     `file` gives nothing where the page has no such file */
+/** @typedef {{label: string, name: string, said: string, odd: {id: string, small: Uint8Array}[], advice: string[]}} Report */
 
 export const side = 64; // pixels of the small pictures
 
 const unkept = 'This browser keeps nothing for this page, perhaps because the window is private or the device is full, so teaching is '
     + 'not possible here.';
 
-/** @template T @param {Promise<T>} doing */
-const storing = doing => doing.catch(() => { throw Error(unkept); });
+const full = 'This device has no room for what further photos would teach. What was learned before is kept.';
 
-/** @template T @param {T} a @param {T} b */
-const inOrder = (a, b) => a < b ? -1 : a > b ? 1 : 0;
+/** @template T @param {Promise<T>} doing */
+const storing = doing => doing.catch(e => { throw Error(e?.name === 'QuotaExceededError' ? full : unkept); });
+
+/** What shoes.bin holds: logits, features in 256 levels, and whether the first answer is right
+ * @param {ArrayBuffer} data @param {Teaching} of @param {number} classes @returns {Promise<Shoes>} */
+async function shoesOf(data, {pictures, features, low, high}, classes) {
+    const unpacked = await new Response(new Blob([data]).stream().pipeThrough(new DecompressionStream('deflate'))).arrayBuffer();
+    const logits = new Float32Array(unpacked, 0, pictures*classes), levels = new Uint8Array(unpacked, 4*logits.length, pictures*features);
+    const all = Float32Array.from(levels, o => low + o*((high - low)/255)), each = Array.from({length: pictures}, (_, i) => i);
+    return {logits: each.map(i => logits.subarray(i*classes, (i + 1)*classes)),
+        features: each.map(i => all.subarray(i*features, (i + 1)*features)),
+        right: new Uint8Array(unpacked, 4*logits.length + levels.length)};
+}
 
 /** What was seen in a photo, and in its mirror image
  * @param {Float32Array} both */
@@ -41,34 +53,47 @@ export class Learner {
     /** @type {Rows | null} */ rows = null;
     /** @type {Uint8Array<ArrayBuffer> | null} */ changed = null;
     others = 0;
-    /** @type {Basis | null} */ basis = null;
+    /** @type {{shoes: Shoes, basis: Basis} | null} */ known = null;
 
     /** @param {Start} start @param {Network} network That of the model, as it is */
     constructor(start, network) {
         this.start = start;
         this.network = network;
         this.store = `sneakers ${start.folder}`;
-        this.fit = {network: start.card.sha256['model.onnx'], features: start.shoes.features[0].length, logits: start.card.classes.length,
-            labels: start.card.classes.map(o => o.label), side};
+        this.fit = {network: start.card.sha256['model.onnx'], features: start.teaching.features,
+            logits: start.card.classes.length, labels: start.card.classes.map(o => o.label), side};
     }
 
     /** What is kept, from a page before this one or from another beside it, and a network that knows it */
     async refresh() {
         const {photos, others} = await storing(kept.all(this.store, this.fit));
         [this.photos, this.fresh, this.others] = [photos, [], others];
-        const looks = this.looks(), {card, model, shoes, teaching} = this.start;
-        if (!looks.length && !this.rows) return;
-        this.basis ??= basisOf(shoes.features);
-        this.rows = looks.length ? taughtRows(looks, this.labels(), shoes, this.basis, card.temperature, teaching) : null;
-        this.changed = this.rows && withHead(new Uint8Array(model), this.rows, card.classes.length + this.labels().length);
+        const looks = this.looks(), {card, model, teaching} = this.start;
+        if (!looks.length && this.network.card === card) return;
+        [this.rows, this.changed] = [null, null]; // should anything below fail
+        if (looks.length) {
+            const {shoes, basis} = await this.prepare();
+            this.rows = taughtRows(looks, this.labels(), shoes, basis, card.temperature, teaching);
+            this.changed = withHead(new Uint8Array(model), this.rows, card.classes.length + this.labels().length);
+        }
         const next = await this.start.open(this.changed ?? model, this.card());
         this.network.close();
         this.network = next;
     }
 
+    /** What is needed of what the model knows, fetched when somebody teaches */
+    async prepare() {
+        const {card, file, teaching} = this.start;
+        if (!this.known) {
+            const shoes = await shoesOf(await file('model/shoes.bin'), teaching, card.classes.length);
+            this.known = {shoes, basis: basisOf(shoes.features)};
+        }
+        return this.known;
+    }
+
     /** Names that have enough photos */
     labels() { return this.names().filter(label => this.photos.filter(o => o.label === label).length >= this.start.teaching.least); }
-    names() { return [...new Set(this.photos.map(o => o.label))].sort(inOrder); }
+    names() { return [...new Set(this.photos.map(o => o.label))].sort(); }
 
     /** @returns {(import('./teach.js').Seen & {id: string, small: Uint8Array})[]} */
     looks() {
@@ -84,19 +109,19 @@ export class Learner {
 
     /** What the network says of a square, without the rows that were taught
      * @param {Picture} square */
-    async known(square) {
+    async plain(square) {
         const {logits, maps, features} = await this.network.run(square), n = this.fit.logits;
         return {logits: logits.slice(0, n), maps: maps.slice(0, maps.length/logits.length*n), features};
     }
 
     /** _look in 15_teach.ipynb @param {string} label @param {Blob} file @returns {Promise<Photo>} */
     async seen(label, file) {
-        const {card, rules} = this.start, unpacked = await unpack(file, rules), {bitmap} = unpacked;
-        const id = (await sha256(await file.arrayBuffer())).slice(0, 32);
+        const {card, rules} = this.start, unpacked = await unpack(file, rules), {bitmap, data} = unpacked;
         try {
+            const id = (await sha256(data)).slice(0, 32);
             const im = picture(unpacked, [0, 0, bitmap.width, bitmap.height], false, card), other = mirror(im);
-            const {given} = await lookTwice(im, {card, run: o => this.known(o)}, rules);
-            const both = [given, await this.known(fitSquare(other, card.detail, subjectBox(other, rules)))];
+            const {given} = await lookTwice(im, {card, run: o => this.plain(o)}, rules);
+            const both = [given, await this.plain(fitSquare(other, card.detail, subjectBox(other, rules)))];
             return {label, id, network: this.fit.network, plain: backgroundColour(im, rules),
                 features: Float32Array.from(both.flatMap(o => [...o.features ?? []])),
                 logits: Float32Array.from(both.flatMap(o => [...o.logits])),
@@ -128,9 +153,9 @@ export class Learner {
         }
     }
 
-    /** @param {string[]} key As kept.js takes it */
+    /** @param {string[] | null} key As kept.js takes it; null is for what does not fit */
     async forget(key) {
-        await storing(kept.forget(this.store, key));
+        await storing(key ? kept.forget(this.store, key) : kept.tidy(this.store, this.fit));
         await this.refresh();
     }
 
@@ -141,23 +166,23 @@ export class Learner {
         return this.names().map(label => {
             const name = nameOf(classOf(label)), n = this.photos.filter(o => o.label === label).length;
             const photos = `${n} photo${n > 1 ? 's' : ''}`;
-            if (!rows || !taught.includes(label)) return {label, name, photos: n, odd: [], advice: [],
-                said: `${photos} so far. Ten are good, five may do, ${teaching.least} are the least.`};
+            if (!rows || !taught.includes(label)) return {label, name, odd: [], advice: [],
+                said: `${photos} so far. Ten are good, five may do.`};
             const {found, sure, takenFor, odd, advice} = lesson(label, looks, rows, labels, names, teaching);
-            const others = takenFor.length ? ` Others are taken for ${takenFor.slice(0, 3).map(([o, n]) => `${o} (${n})`).join(', ')}.` : '';
-            return {label, name, photos: n, advice, odd: odd.map(i => ({id: looks[i].id, small: looks[i].small})),
+            const kinds = takenFor.slice(0, 3).map(([o, n]) => `${o} (${n})`).join(', ');
+            const others = kinds && ` Others are taken for ${kinds}.`;
+            return {label, name, advice, odd: odd.map(i => ({id: looks[i].id, small: looks[i].small})),
                 said: `${photos}; asked of what the others taught, ${whole(found)} are found, ${whole(sure)} surely.${others}`};
         });
     }
 
     /** What the model had learned, and the photos that were taught: split.csv */
     async split() {
-        const sha = this.start.rules.sha256['model/split.csv'], taught = this.looks().map(o => `${o.id},False,`);
-        const found = sha ? await fetch(`${this.start.folder}model/split.csv`, {cache: 'no-cache'}).catch(() => null) : new Response('');
-        const data = found?.ok ? await found.arrayBuffer() : null;
-        if (!data || (sha && await sha256(data) !== sha)) throw Error('The list of what the network has learned from is needed for this, and '
-            + 'cannot be had now. Connect to the web, load the page\'s newest version, and press again.');
+        const data = await this.start.file('model/split.csv').catch(e => {
+            throw Error(`The list of what the network has learned from is needed for this. ${e.message}`);
+        });
         const [head = '', ...before] = new TextDecoder().decode(data).trim().split('\n'), short = head.trim() === 'id,is_valid';
+        const taught = this.looks().map(o => `${o.id},False,`);
         return `${['id,is_valid,print', ...taught, ...before.map(o => short ? `${o.trim()},` : o.trim())].join('\n')}\n`;
     }
 
@@ -167,8 +192,9 @@ export class Learner {
         if (!network) throw Error('There is nothing to take along yet.');
         const split = await this.split(), card = this.card();
         card.sha256 = {'model.onnx': await sha256(network), 'split.csv': await sha256(new TextEncoder().encode(split))};
-        const lessons = this.reports().filter(o => this.labels().includes(o.label)).map(o => [`${o.label}: ${o.said}`, ...o.advice].join(' '));
-        return zip({'taught/model.onnx': network, 'taught/split.csv': split, 'taught/MODEL_CARD.md': about(this.start.teaching.base, lessons),
-            'taught/model.json': JSON.stringify(card, null, 1)});
+        const inUse = this.reports().filter(o => this.labels().includes(o.label));
+        const lessons = inUse.map(o => [`${o.label}: ${o.said}`, ...o.advice].join(' '));
+        return zip({'taught/model.onnx': network, 'taught/split.csv': split,
+            'taught/MODEL_CARD.md': about(this.start.teaching.base, lessons), 'taught/model.json': JSON.stringify(card, null, 1)});
     }
 }

@@ -36,8 +36,9 @@ export const isLabel = text => typeof text === 'string' && !!text && text === to
  * @param {string} name @param {string[]} known Labels */
 export function wrongName(name, known) {
     const label = toLabel(name);
-    if (!isLabel(label)) return 'Give it a name first, such as My shoe. Then add the photos again.';
-    return known.includes(label) ? `${name.trim()} is known already. Choose another name, and add the photos again.` : '';
+    if (!label) return 'Give it a name first, such as My shoe. Then add the photos.';
+    if (!isLabel(label)) return 'It cannot have this name. Choose another, such as My shoe. Then add the photos.';
+    return known.includes(label) ? `${name.trim()} is known already. Choose another name. Then add the photos.` : '';
 }
 
 /** class_of: a class that is named after its label
@@ -125,7 +126,8 @@ function direction(slope, past) {
 }
 
 /** How far to go: until it is lower, and less steep
- * @param {Cost} cost @param {Float64Array} x @param {{value: number, slope: Float64Array}} here @param {Float64Array} d @param {number} step */
+ * @param {Cost} cost @param {Float64Array} x @param {{value: number, slope: Float64Array}} here @param {Float64Array} d
+ * @param {number} step */
 function search(cost, x, here, d, step) {
     const down = inner(here.slope, d);
     let low = 0, high = Infinity, at = x, next = here;
@@ -273,7 +275,8 @@ export function taughtRows(looks, labels, shoes, basis, temperature, t) {
     const confident = scores.map(o => most(o) >= t.likely && first(o) < classes);
     const from = sureFrom(ours, scores.map((o, i) => first(o) === which[i]), confident, theirs.map(lower), t);
     return {weights: rows.map(o => basis.weights(o.subarray(0, size)).map(z => z*temperature)),
-        bias: rows.map(o => (o[size] - push)*temperature), sureFrom: Math.min(from*temperature, t.never), scores, sure: confident.map((o, i) => o && most(ours[i]) >= from)};
+        bias: rows.map(o => (o[size] - push)*temperature), sureFrom: Math.min(from*temperature, t.never), scores,
+        sure: confident.map((o, i) => o && most(ours[i]) >= from)};
 }
 
 // What it says of the photos

@@ -6,6 +6,8 @@ import {wrongName} from './teach.js';
 
 const field = /** @type {HTMLInputElement} */ (find('name')), chooser = /** @type {HTMLInputElement} */ (find('photos'));
 
+const part = /** @type {HTMLDetailsElement} */ (find('teach')), heading = /** @type {HTMLElement} */ (part.querySelector('summary'));
+
 /** @param {...string} said */
 const say = (...said) => find('taught-said').replaceChildren(...said.map(o => make('p', {}, o)));
 
@@ -23,44 +25,55 @@ function smallOf(rgb) {
 export function teaches(worker, openCamera) {
     /** @type {string[]} */ let labels = []; // that the network knows by itself
 
-    /** @param {string} name @param {string} said @param {string} label @param {string[]} key */
-    const forgets = (name, said, label, key) => {
-        const button = make('button', {type: 'button', name, 'aria-label': label}, said);
-        button.addEventListener('click', () => {
-            worker.postMessage({forget: key});
-            find('teach').querySelector('summary')?.focus(); // since the button is about to go
-        });
-        return button;
+    /** Whether there is a name for the photos */
+    function named() {
+        const wrong = wrongName(field.value, labels);
+        if (wrong) { say(wrong); field.focus(); }
+        return !wrong;
+    }
+
+    /** @param {string[] | null} key As learn.js takes it @param {string} question Asked before all of that is gone; none if empty */
+    function forget(key, question = '') {
+        if (question && !confirm(question)) return;
+        worker.postMessage({forget: key});
+        heading.focus(); // since the button is about to go
+    }
+
+    /** @param {string} said @param {Record<string, string>} attributes @param {() => void} does */
+    const button = (said, attributes, does) => {
+        const o = make('button', {type: 'button', ...attributes}, said);
+        o.addEventListener('click', does);
+        return o;
     };
 
     /** @param {Report} o */
     const reported = ({label, name, said, advice, odd}) => make('article', {class: 'lesson'},
-        make('div', {class: 'head'}, make('h2', {}, name), forgets('back', 'Take back', `Take back ${name}`, [label])),
-        make('p', {}, said), make('ul', {}, ...advice.map(o => make('li', {}, o))),
-        make('div', {class: 'buttons'}, ...odd.map(({id, small}, i) => make('div', {class: 'odd'}, smallOf(small), 'Out of place?',
-            forgets('without', 'Leave it out', `Leave it out, photo ${i + 1} of ${odd.length} of ${name}`, [label, id])))));
+        make('div', {class: 'head'}, make('h2', {}, name), button('Take back', {name: 'back', 'aria-label': `Take back ${name}`},
+            () => forget([label], `Forget ${name} and what its photos taught?`))),
+        make('p', {}, said), ...advice.length ? [make('ul', {}, ...advice.map(o => make('li', {}, o)))] : [],
+        ...odd.map(({id, small}, i) => make('div', {class: 'odd'}, smallOf(small), 'Out of place?', button('Leave it out',
+            {name: 'without', 'aria-label': `Leave it out, photo ${i + 1} of ${odd.length} of ${name}`}, () => forget([label, id])))));
 
     /** @param {File[]} files */
     function take(files) {
+        if (!files.length || !named()) return;
         navigator.storage?.persist?.().catch(() => {}); // so that the browser does not tidy it away
         say('Looking …');
-        worker.postMessage({teach: {name: field.value, files: files.map(file => ({name: file.name, file}))}});
+        worker.postMessage({teach: {name: field.value, photos: files.map(file => ({name: file.name, file}))}});
     }
 
+    chooser.addEventListener('click', e => { if (!named()) e.preventDefault(); });
     chooser.addEventListener('change', () => {
         take([...chooser.files ?? []]);
         chooser.value = '';
     });
     find('more').hidden = !navigator.mediaDevices;
     find('more').addEventListener('click', () => {
-        const wrong = wrongName(field.value, labels);
-        if (wrong) say(wrong); else openCamera(photos => take(photos.map((o, i) => new File([o], `Photo ${i + 1}`))), say, true);
+        if (named()) openCamera(photos => take(photos.map((o, i) => new File([o], `Photo ${i + 1}`))), say, true);
     });
-    find('all').addEventListener('click', e => {
-        const name = /** @type {HTMLElement} */ (e.target).getAttribute('name');
-        if (name === 'folder') worker.postMessage({folder: true});
-        if (name === 'forget' && confirm('Forget all that was taught on this device?')) worker.postMessage({forget: []});
-    });
+    find('folder').addEventListener('click', () => worker.postMessage({folder: true}));
+    find('forget').addEventListener('click', () => forget([], 'Forget all that was taught on this device?'));
+    find('tidy').addEventListener('click', () => forget(null));
 
     /** @param {Blob} zip */
     function download(zip) {
@@ -75,15 +88,22 @@ export function teaches(worker, openCamera) {
         if (kind === 'folder') download(zip);
         if (kind !== 'taught') return;
         labels = known;
-        const part = /** @type {HTMLDetailsElement} */ (find('teach'));
+        if (part.hidden) part.open = said.length + others > 0;
         part.hidden = false;
-        part.open ||= others > 0;
-        const lost = `Of what was taught here, ${others} photo${others > 1 ? 's' : ''} cannot be used: damaged, or seen by another network than `
-            + 'the page has now. Teach it again, or press Forget all.';
-        say(...said, ...others ? [lost] : []);
+        if (said.length) say(...said); // nothing is said of what another tab has done
+        find('unfit').hidden = !others;
+        find('unfit-said').textContent = `Of what was taught here, ${others} photo${others > 1 ? 's' : ''} cannot be used: damaged, or `
+            + 'seen by another network than the page has now. Photos of the same shoe can be added again.';
         find('lessons').replaceChildren(...reports.map(reported));
-        find('all').hidden = !(reports.length || others);
+        find('all').hidden = !reports.length;
     }
 
-    return {hear, take, takes: (/** @type {EventTarget | null} */ onto) => onto instanceof Node && find('teach').contains(onto)};
+    /** Whether something is dropped here, on the heading too @param {EventTarget | null} onto */
+    function takes(onto) {
+        const here = onto instanceof Node && part.contains(onto);
+        part.open ||= here;
+        return here;
+    }
+
+    return {hear, take, say, takes};
 }

@@ -4,54 +4,46 @@ import {sha256} from './folder.js';
 import {Learner} from './learn.js';
 import {lookTwice, mapsOf, picture} from './look.js';
 import {BadImage, checkSize, inPixels, unpack} from './pictures.js';
-import {classOf, toLabel, wrongName} from './teach.js';
+import {classOf, toLabel} from './teach.js';
 
 /** @typedef {import('./answers.js').Card} Card */
 /** @typedef {import('./learn.js').Network} Network */
 /** @typedef {import('./learn.js').Teaching} Teaching */
 /** @typedef {import('./squares.js').Box} Box */
-/** @typedef {import('./look.js').Rules & {sizes: Record<string, number>, sha256: Record<string, string>, teach?: Teaching
- *     & {pictures: number, features: number, low: number, high: number}}} Numbers numbers.json */
+/** @typedef {import('./look.js').Rules & {sizes: Record<string, number>, sha256: Record<string, string>, teach?: Teaching}} Numbers
+ *     numbers.json */
 
 const folder = `${new URL('.', location.href)}`, runtime = `${folder}runtime/`;
 
-/** @param {string} path */
-async function json(path) {
-    const said = await fetch(folder + path, {cache: 'no-cache'});
+/** A file of the page. What a browser has kept of it may be of another version, so the host is asked whether it is
+ * @param {string} path */
+async function found(path) {
+    const said = await fetch(folder + path, {cache: 'no-cache'}).catch(() => { throw Error(gone(path)); });
     if (!said.ok) throw Error(`${path} is missing (${said.status}).`);
-    return said.json();
+    return said;
+}
+const gone = (/** @type {string} */ path) => `${path} could not be fetched: the connection is gone. Try again when it is back.`;
+
+/** @param {string} path */
+const json = async path => (await found(path)).json();
+
+/** A file that is what it should be
+ * @param {string} path @param {string} version Its sha256 @param {(n: number) => void} more Hears of bytes that have come, unpacked */
+async function checked(path, version, more = () => {}) {
+    const parts = [], reader = /** @type {ReadableStream<Uint8Array<ArrayBuffer>>} */ ((await found(path)).body).getReader();
+    try { for (let part; !(part = await reader.read()).done; more(part.value.length)) parts.push(part.value); }
+    catch { throw Error(gone(path)); }
+    const data = await new Blob(parts).arrayBuffer();
+    if (await sha256(data) !== version) throw Error(`${path} is not the file that was put here: its sha256 differs. Load the page again.`);
+    return data;
 }
 
-/** Fetches large files and tells how far they have come, counted in bytes after unpacking
+/** Tells how far the large files have come
  * @param {Record<string, number>} sizes */
-function loader(sizes) {
+function counter(sizes) {
     const all = Object.values(sizes).reduce((a, b) => a + b, 0);
     let done = 0;
-    return async (/** @type {string} */ path, /** @type {string} */ version) => {
-        const said = await fetch(`${folder}${path}?${version}`);
-        if (!said.ok || !said.body) throw Error(`${path} is missing (${said.status}).`);
-        const parts = [], reader = said.body.getReader();
-        for (let part; !(part = await reader.read()).done;) {
-            parts.push(part.value);
-            done += part.value.length;
-            postMessage({kind: 'loading', share: Math.min(1, done/all)});
-        }
-        const data = await new Blob(parts).arrayBuffer();
-        if (!crypto.subtle) throw Error('Browsers check files only on pages that come by https or from this machine (localhost). Open this one so.');
-        if (await sha256(data) !== version) throw Error(`${path} is not the file that was put here: its sha256 differs. Load the page again.`);
-        return data;
-    };
-}
-
-/** What shoes.bin holds: logits, features in 256 levels, and whether the first answer is right
- * @param {ArrayBuffer} data @param {NonNullable<Numbers['teach']>} of @param {number} classes */
-async function shoesOf(data, {pictures, features, low, high}, classes) {
-    const unpacked = await new Response(new Blob([data]).stream().pipeThrough(new DecompressionStream('deflate'))).arrayBuffer();
-    const logits = new Float32Array(unpacked, 0, pictures*classes), levels = new Uint8Array(unpacked, 4*logits.length, pictures*features);
-    const all = Float32Array.from(levels, o => low + o*((high - low)/255)), each = Array.from({length: pictures}, (_, i) => i);
-    return {logits: each.map(i => logits.subarray(i*classes, (i + 1)*classes)),
-        features: each.map(i => all.subarray(i*features, (i + 1)*features)),
-        right: new Uint8Array(unpacked, 4*logits.length + levels.length)};
+    return (/** @type {number} */ n) => postMessage({kind: 'loading', share: Math.min(1, (done += n)/all)});
 }
 
 /** @param {any} ort ONNX Runtime @param {ArrayBuffer | Uint8Array} model @param {Card} card @returns {Promise<Network>} */
@@ -68,27 +60,26 @@ async function opened(ort, model, card) {
 }
 
 async function load() {
+    if (!crypto.subtle)
+        throw Error('Browsers check files only on pages that come by https or from this machine (localhost). Open this one so.');
     /** @type {[Card, Numbers]} */
     const [card, numbers] = await Promise.all([json('model/model.json'), json('numbers.json')]);
-    const fetched = loader(numbers.sizes), large = (/** @type {string} */ path) => fetched(path, numbers.sha256[path]);
-    const [ort, binary, model, shoes] = await Promise.all([import('./runtime/ort.wasm.min.mjs'),
-        large('runtime/ort-wasm-simd-threaded.wasm'), fetched('model/model.onnx', card.sha256['model.onnx']),
-        numbers.teach ? large('model/shoes.bin') : null]);
+    const more = counter(numbers.sizes), wasm = 'runtime/ort-wasm-simd-threaded.wasm';
+    const [ort, binary, model] = await Promise.all([import('./runtime/ort.wasm.min.mjs'), checked(wasm, numbers.sha256[wasm], more),
+        checked('model/model.onnx', card.sha256['model.onnx'], more)]);
     ort.env.wasm.numThreads = 1; // more need headers that few hosts of static pages send
     ort.env.wasm.wasmPaths = {mjs: `${runtime}ort-wasm-simd-threaded.mjs`};
     ort.env.wasm.wasmBinary = binary;
+    /** @type {import('./learn.js').Start['file']} */
+    const file = async path => numbers.sha256[path] ? checked(path, numbers.sha256[path]) : new ArrayBuffer(0);
     const open = opened.bind(null, ort), network = await open(model, card), {teach: teaching} = numbers;
-    const learner = teaching && shoes && new Learner({card, rules: numbers, teaching, model, folder, open,
-        shoes: await shoesOf(shoes, teaching, card.classes.length)}, network);
-    return {numbers, network, learner};
+    return {numbers, network, learner: teaching && new Learner({card, rules: numbers, teaching, model, folder, open, file}, network)};
 }
 const loaded = load();
 
 // One thing at a time: a network is not changed while it is asked.
 
-/** @type {(e: unknown) => string[]} */
-const sentence = e => [e instanceof Error ? e.message : String(e)];
-const woken = loaded.then(({learner}) => learner?.refresh().then(() => [], sentence) ?? []);
+const woken = loaded.then(({learner}) => learner?.refresh()).catch(tell);
 /** @type {Promise<unknown>} */ let last = woken;
 /** @template T @param {() => Promise<T>} what @returns {Promise<T>} */
 function inTurn(what) {
@@ -138,62 +129,69 @@ async function reply(id, file, box) {
 
 const changes = new BroadcastChannel(`sneakers ${folder}`); // to the same page in other tabs
 
-/** Do something, and tell what is taught then
- * @param {(learner: Learner) => Promise<string[]>} what Gives sentences */
+/** @type {string[]} */ let unsaid = []; // until all that was begun is done
+/** @param {unknown} said A sentence, or an error with one */
+function tell(said) { unsaid.push(said instanceof Error ? said.message : String(said)); }
+
+/** @type {Promise<unknown>} */ let doing = woken;
+let begun = 0;
+
+/** Do something after all that was begun before, and tell what is taught then
+ * @param {(learner: Learner) => Promise<void>} what */
 async function teaching(what) {
     const {learner} = await loaded;
     if (!learner) return;
-    const said = await what(learner).catch(sentence);
-    await inTurn(async () => postMessage({kind: 'taught', card: learner.network.card, reports: learner.reports(), others: learner.others, said,
-        known: learner.fit.labels}));
+    begun++;
+    await (doing = doing.then(() => what(learner)).catch(tell));
+    postMessage({kind: 'taught', card: learner.network.card, reports: learner.reports(), others: learner.others, known: learner.fit.labels,
+        said: unsaid});
+    if (!--begun) unsaid = [];
 }
 
-/** @param {Learner} learner @param {string} name @param {{name: string, file: Blob}[]} files */
-async function teach(learner, name, files) {
-    const label = toLabel(name), said = [], wrong = wrongName(name, learner.fit.labels);
-    if (wrong) throw Error(wrong);
+/** @param {Learner} learner @param {string} name @param {{name: string, file: Blob}[]} photos */
+async function teach(learner, name, photos) {
+    const label = toLabel(name);
+    await learner.prepare();
     try {
-        for (const [i, {name, file}] of files.entries()) {
-            postMessage({kind: 'teaching', said: `Looking at photo ${i + 1} of ${files.length} …`});
+        for (const [i, {name, file}] of photos.entries()) {
+            postMessage({kind: 'teaching', said: `Looking at photo ${i + 1} of ${photos.length} …`});
             const why = await inTurn(() => learner.add(label, file));
-            if (why) said.push(`${name} taught nothing: ${why}.`);
+            if (why) tell(`${name} taught nothing: ${why}.`);
         }
         postMessage({kind: 'teaching', said: 'Learning …'});
-    } finally {
-        await inTurn(() => learner.refresh());
-        changes.postMessage('changed');
-    }
-    const ready = learner.labels().includes(label);
-    return ready ? [...said, `${nameOf(classOf(label))} is in use: the page knows ${learner.network.card.classes.length} models now.`] : said;
+    } catch (e) { tell(e); }
+    await inTurn(() => learner.refresh());
+    changes.postMessage('changed');
+    const called = nameOf(classOf(label));
+    if (learner.labels().includes(label)) tell(`${called} is in use: the page knows ${learner.network.card.classes.length} models now.`);
+    else if (learner.names().includes(label)) tell(`${called} is not in use yet: it needs ${learner.start.teaching.least} photos or more.`);
 }
 
-/** @param {Learner} learner @param {string[]} key */
+/** @param {Learner} learner @param {string[] | null} key */
 async function forget(learner, key) {
     await inTurn(() => learner.forget(key));
     changes.postMessage('changed');
-    return [key.length > 1 ? 'The photo is left out.' : `${key.length ? nameOf(classOf(key[0])) : 'All that was taught'} is forgotten.`];
+    const all = !key ? 'What could not be used' : key.length ? nameOf(classOf(key[0])) : 'All that was taught';
+    tell(key?.[1] ? 'The photo is left out.' : `${all} is forgotten.`);
 }
 
-changes.onmessage = () => teaching(async learner => {
-    await inTurn(() => learner.refresh());
-    return [];
-});
+changes.onmessage = () => teaching(o => inTurn(() => o.refresh()));
 
 /** @param {Learner} learner */
 async function takeAlong(learner) {
-    postMessage({kind: 'folder', zip: await inTurn(() => learner.zipped())});
-    return ['taught.zip holds a model folder. Unpacked, it goes to sneaker-predict or sneaker-app, with --model.'];
+    postMessage({kind: 'teaching', said: 'Packing …'});
+    postMessage({kind: 'folder', zip: await learner.zipped()});
+    tell('taught.zip holds a model folder. Unpacked, it goes to sneaker-predict or sneaker-app, with --model.');
 }
 
-onmessage = async ({data}) => {
-    if (data.file) return reply(data.id, data.file, data.box);
-    if (data.teach) await teaching(o => teach(o, data.teach.name, data.teach.files));
-    if (data.forget) await teaching(o => forget(o, data.forget));
-    if (data.folder) await teaching(takeAlong);
+onmessage = ({data}) => {
+    if (data.file) reply(data.id, data.file, data.box);
+    if (data.teach) teaching(o => teach(o, data.teach.name, data.teach.photos));
+    if ('forget' in data) teaching(o => forget(o, data.forget));
+    if (data.folder) teaching(takeAlong);
 };
 
-woken.then(async said => {
-    await teaching(async () => said);
-    const {network, learner} = await loaded;
+woken.then(() => loaded).then(async ({network, learner}) => {
+    await teaching(async () => {});
     postMessage({kind: 'ready', card: (learner ?? {network}).network.card});
-}, e => postMessage({kind: 'failed', said: String(e.message ?? e)}));
+}).catch(e => postMessage({kind: 'failed', said: String(e.message ?? e)}));
