@@ -59,7 +59,7 @@ def compared(browser, run, answers, paths, start=0):
         return dict(what=f'{browser}: {what}', ours=100*np.mean(hits), unit='%', pictures=len(hits), low=100*low, high=100*high)
     return [row('same first answer', [p.label==o['label'] for p,o in pairs]),
         row('as sure', [(p.sure, p.brand_sure)==(o['sure'], o['brandSure']) for p,o in pairs]),
-        row('no probability further off than 0.03', off<=.03),
+        row('probabilities within 0.03', off<=.03),
         row('refused, or not, as in Python', [bool(p.error)==bool(o.get('error')) for p,o in zip(answers, theirs)]),
         dict(what=f'{browser}: furthest off in 95% of pictures', ours=np.quantile(off, .95), unit='', pictures=len(off))]
 
