@@ -42,10 +42,10 @@ def answered(clf, items, where):
     report = evaluate(clf, items.assign(group=items.group), progress=False)
     m,n = report.metrics,len(items)
     def share(what, name): return row(f'{where}: {what}', round(m[name]*n), n)
-    sure,brand = round(m['coverage']*n),round(m['brand_coverage']*n)
+    def right(what, precision, k): return [row(f'{where}: right {what}', round(m[precision]*k), k)] if k else []
     return [share('top-1', 'top1'), share('among its three likeliest', 'top3'), share('brand', 'brand'), share('called sure', 'coverage'),
-        row(f'{where}: right when sure', round(m['precision_when_sure']*sure), sure), share('brand called sure', 'brand_coverage'),
-        row(f'{where}: right brand when that is sure', round(m['brand_precision_when_sure']*brand), brand)]
+        *right('when sure', 'precision_when_sure', round(m['coverage']*n)), share('brand called sure', 'brand_coverage'),
+        *right('brand when that is sure', 'brand_precision_when_sure', round(m['brand_coverage']*n))]
 
 def of_four(clf, items, four, where):
     items = items[items.label.isin(four)]

@@ -5,7 +5,7 @@
 FOLDER has a manifest.csv. Of models that the network cannot name, four are drawn, and some photos of each are taught; the rest are
 asked. *Other photos* are of no group that was taught; *other shops* of no source that was. *Known* are photos of known models from
 other shops than most, *neither* are other models that were not taught, and things that are no sneaker; of both, only what it has not
-learned.
+learned. (Of the photos that are taught, the bundled network has learned many as nothing that is known, which makes it harder.)
 """
 import numpy as np
 import pandas as pd

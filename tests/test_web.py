@@ -272,7 +272,8 @@ def test_the_same_answer(name, page, clf):
     assert max(abs(p.scores[o['label']]-o['p']) for o in a['scores'])<.03
     assert a['box']==pytest.approx(p.box, abs=.02)
 
-    assert found['names']==[clf.classes[o].name for o in list(p.scores)[:3]]
+    # Of two that are about as likely either may come first.
+    assert found['names']==[clf.classes[o['label']].name for o in a['scores'][:3]]
     w,h = found['width'],found['height']
     spoke = np.frombuffer(b64decode(found['alpha']), np.uint8).reshape(h, w)/255
     ours = Image.fromarray(clf.evidence(pictures[name], box=p.box)).resize((w, h), Image.Resampling.BILINEAR)
