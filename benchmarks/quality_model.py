@@ -4,7 +4,8 @@
 
 FOLDER has a manifest.csv and its parts: train, elsewhere, other_models and nothing. What the model has learned is left out. Most
 photos of train are of one public set, its home; *other shops* are all others, of which it may have learned some, and *elsewhere* are
-shops of which it has learned few or none. Details and small shoes are made of the photos of home.
+shops of which it has learned few or none. Other models and pictures without a sneaker that it has not learned have, with the photos
+kept back, chosen when it is sure. Details and small shoes are made of the photos of home.
 """
 import numpy as np
 from common import bundled, not_learned, record

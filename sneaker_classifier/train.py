@@ -248,7 +248,7 @@ def fit(
     keep=False,         # Keep what was saved after the last epoch, until the model has been written?
     unknown=None        # Batches of pictures of nothing that is known, from `batches_beside`
 )->Learner:             # `learn`, trained
-    "Train for the configured epochs; goes on where it was interrupted, with smaller batches where memory runs out"
+    "Train for the configured epochs and cycles; goes on where it was interrupted, with smaller batches where memory runs out"
     keep_memory()
     torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     loss,saved = learn.loss_func,Checkpoint(Path(path), _run_id(learn, training))

@@ -488,11 +488,11 @@ def plan(
     "What `update` would do now, in a few sentences; nothing is written"
     begun = _begun(places.models, date.today()) if places.models.is_dir() else dict(name='the first', before=bundled.name)
     saved = sum(1 for label in settings.classes for o in (places.feedback/label).glob('*.jpg'))
-    have = len(read_items(places.clean))
+    t,have = settings.training,len(read_items(places.clean))
     return (f"{'It would go on with' if 'came' in begun else 'It would begin'} {begun['name']}. {begun['before']} is in use. "
         + ('' if 'came' in begun else f"It would search for {', '.join(c.name for c in settings.classes.values())}. ")
         + f'{have} clean pictures are there, and {saved} corrections from the page. '
-        f'What is new would be learned in {settings.training.epochs} epochs, and the new model compared with {begun["before"]}.')
+        f'What is new would be learned in {t.epochs+t.second_cycle} epochs, and the new model compared with {begun["before"]}.')
 
 # %% ../nbs/13_update.ipynb #bae70bbd
 @call_parse

@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 import pytest
 from conftest import command
-from made import jpeg, root
+from made import changed_settings, jpeg, root
 
 from sneaker_classifier import update as sundays
 from sneaker_classifier.app import report_text, save_correction
@@ -332,9 +332,10 @@ def test_back_to_another_model(world):
 
 
 def test_a_dry_run_writes_nothing(tmp_path, capsys):
-    sneaker_update(**{o:str(tmp_path/o) for o in ('models', 'raw', 'clean', 'feedback')}, dry_run=True)
+    settings = changed_settings(tmp_path/'settings.ini', training=dict(epochs=7, second_cycle=4))
+    sneaker_update(**{o:str(tmp_path/o) for o in ('models', 'raw', 'clean', 'feedback')}, settings=str(settings), dry_run=True)
     said = capsys.readouterr().out
-    assert 'sneakers is in use' in said and 'Puma Suede' in said and not list(tmp_path.iterdir())
+    assert all(o in said for o in ('sneakers is in use', 'Puma Suede', '11 epochs')) and list(tmp_path.iterdir())==[settings]
 
 
 def test_schedules_are_what_their_systems_read(monkeypatch, tmp_path):
