@@ -184,7 +184,7 @@ def running_ray():
     "The Ray that this process has joined, or the one at RAY_ADDRESS; or else one on this machine, for as long as it is needed"
     # Ray would tell its makers that it is used, and us all about itself.
     for name,value in dict(RAY_USAGE_STATS_ENABLED='0', RAY_BACKEND_LOG_LEVEL='fatal').items(): os.environ.setdefault(name, value)
-    import ray.data
+    import ray, ray.data
     logging.getLogger('ray.data').setLevel(logging.CRITICAL)
     if ray.is_initialized(): return (yield ray)
     address = os.environ.get('RAY_ADDRESS') or 'local'
@@ -274,8 +274,8 @@ def score(
     progress:bool=True    # Show a progress bar?
 )->tuple[Counter,int]:    # How many answers of each `level`, and how many files in folders are no pictures
     "Name the sneakers in very many pictures; asked again, it goes on where it was stopped"
-    out,others,clf = Path(out),[],SneakerClassifier.load(model, limits)
     if '://' in str(out): raise SneakerError(f'{out} is no folder. The answers are small: they are written to a disk of this machine.')
+    out,others,clf = Path(out),[],SneakerClassifier.load(model, limits)
     parts = parts_of(places, others)
     with one_at_a_time(out):
         _same_question(out, dict(places=[str(o) for o in places], model=clf.card['sha256']['model.onnx'], limits=repr(clf.limits)))

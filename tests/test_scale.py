@@ -1,18 +1,25 @@
 "Very many pictures: the same answers from this machine and from Ray, which may both be stopped at any time"
-import os, shutil, signal, subprocess, sys, time
+import os, shutil, subprocess, sys, time
 
 import pandas as pd
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import command, root
+from conftest import command
 from test_commands import check_stopped, exe, on_unix, press, started
 
 from sneaker_classifier import scale
 from sneaker_classifier.files import SneakerError
 from sneaker_classifier.samples import draw_shoe, make_samples
 
+
+in_small_parts = """
+import sys
+from sneaker_classifier import commands, scale
+scale._mean = 16
+sys.exit(commands.predict())
+"""
 
 @pytest.fixture(scope='module')
 def pictures(tmp_path_factory):
@@ -55,6 +62,92 @@ def test_rows(local, pictures):
     assert all('cannot be used' in o for o in bad.reason) and bad.drop(columns=['file', 'reason']).isna().all(axis=None)
 
 
+def test_a_killed_run_goes_on(pictures, local, tmp_path):
+    out = tmp_path/'answers.parquet'
+    args = [sys.executable, '-c', in_small_parts, pictures, '--out', out]
+    process = subprocess.Popen(args, stderr=subprocess.DEVNULL)
+    while process.poll() is None and len(list(out.glob('*.parquet')))<2: time.sleep(0.01)
+    process.kill()
+    process.wait()
+    kept = {o:o.stat().st_mtime_ns for o in out.glob('*.parquet')}
+    assert 2<=len(kept)<len(scale.parts_of([pictures]))
+
+    subprocess.run(args, check=True, capture_output=True)
+
+    assert all(o.stat().st_mtime_ns==when for o,when in kept.items()) and not list(out.glob('.*.part'))
+    pd.testing.assert_frame_equal(answers(out), local, check_exact=True)
+
+
+def test_pictures_come_change_and_go(pictures, tmp_path):
+    photos,out = tmp_path/'photos',tmp_path/'answers.parquet'
+    shutil.copytree(pictures, photos)
+    asked(photos, out)
+    before = {o.name:o.stat().st_mtime_ns for o in out.glob('*.parquet')}
+
+    draw_shoe('puma_suede', seed=5, size=64).save(photos/'puma_suede'/'0000.jpg')
+    (photos/'adidas_superstar'/'0007.jpg').unlink()
+    shutil.copy(photos/'puma_suede'/'0001.jpg', photos/'aaa.jpg')
+    (photos/'notes.txt').write_text('buy new laces')
+    n,others = asked(photos, out)
+
+    assert (n.total(), others)==(242, 1)
+    after = {o.name:o.stat().st_mtime_ns for o in out.glob('*.parquet')}
+    # A name that is gone or new may have ended a part: its neighbour is looked at again, too.
+    assert 1<=len(set(after)-set(before))<=6<len(after) and all(after[o]==when for o,when in before.items() if o in after)
+    asked(photos, tmp_path/'fresh.parquet')
+    pd.testing.assert_frame_equal(answers(out), answers(tmp_path/'fresh.parquet'), check_exact=True)
+
+
+def test_other_places(pictures, local, tmp_path):
+    "An address of a store, and Parquet as Ray Data writes it"
+    asked((pictures/'puma_suede').as_uri(), tmp_path/'stored.parquet')
+    stored,here = answers(tmp_path/'stored.parquet'),local[local.file.str.contains('puma_suede')].reset_index(drop=True)
+    assert list(stored.file)==[f'file://{o}' for o in here.file]
+    pd.testing.assert_frame_equal(stored.drop(columns='file'), here.drop(columns='file'), check_exact=True)
+
+    files = list(here.file)
+    rows = pa.table(dict(path=files, bytes=[open(o, 'rb').read() for o in files]))
+    pq.write_table(rows, tmp_path/'rows.parquet', row_group_size=25)
+    asked(tmp_path/'rows.parquet', tmp_path/'of_rows.parquet')
+    assert len(list((tmp_path/'of_rows.parquet').glob('*.parquet')))==3
+    pd.testing.assert_frame_equal(answers(tmp_path/'of_rows.parquet'), here, check_exact=True)
+
+
+@pytest.mark.skipif(sys.platform!='linux', reason='only Linux has names that are no text')
+def test_a_name_that_is_no_text(tmp_path):
+    photos = tmp_path/'photos'
+    photos.mkdir()
+    draw_shoe('puma_suede').save(os.fsdecode(os.fsencode(photos)+b'/\xe9.png'))
+    assert asked(photos, tmp_path/'a.parquet')[0]['bad']==0 and r'\udce9.png' in answers(tmp_path/'a.parquet').file[0]
+
+
+def test_what_cannot_be_done_is_said(pictures, tmp_path):
+    out = tmp_path/'answers.parquet'
+    pq.write_table(pa.table(dict(path=['a'])), tmp_path/'names.parquet')
+    (tmp_path/'empty').mkdir()
+    (tmp_path/'text.parquet').write_text('no table')
+    for place,words in {tmp_path/'names.parquet':'needs the columns path and bytes', tmp_path/'empty':'There are no pictures in',
+        tmp_path/'text.parquet':'cannot be read', tmp_path/'no.parquet':'There is nothing at', 'file:///no/such':'There is nothing at',
+        'nowhere://a/b':'cannot be read'}.items():
+        with pytest.raises(SneakerError, match=words): asked(place, out)
+    assert not out.exists()
+    with pytest.raises(SneakerError, match='is no folder'): asked(pictures, 's3://shop/answers')
+
+    asked(pictures/'puma_suede', out)
+    with pytest.raises(SneakerError, match='about other pictures'): asked(pictures, out)
+
+    assert '--out takes the place' in command('predict', pictures, '--out', out, '--json', ok=False).stderr
+    assert '--engine needs --out' in command('predict', pictures, '--engine', 'ray', ok=False).stderr
+
+
+@pytest.mark.parametrize('module, engine', [('ray', 'ray'), ('pyarrow', 'local')])
+def test_what_is_not_installed_is_said(module, engine, pictures, tmp_path):
+    code = f'import sys; sys.modules[{module!r}] = None\nfrom sneaker_classifier import commands\nsys.exit(commands.predict())'
+    args = [sys.executable, '-c', code, pictures, '--out', tmp_path/'a.parquet', '--engine', engine]
+    last = subprocess.run(args, capture_output=True, text=True).stderr.strip().splitlines()[-1]
+    assert last==f'{module} is not installed. This command needs it: python -m pip install "sneaker-classifier[scale]"'
+
+
 def test_a_worker_that_is_killed_loses_nothing(pictures, local, ray, tmp_path, monkeypatch):
     def is_worker(o): return 'MapWorker' in ' '.join(o.cmdline())
     killed,write = [],scale.write_whole
@@ -89,13 +182,14 @@ def test_one_core_is_enough_and_none_is_said(pictures, ray, tmp_path):
 
 @on_unix
 def test_stopped_on_a_cluster_and_finished_here(pictures, local, ray, tmp_path):
-    address = ray.get_runtime_context().gcs_address
-    args = [exe('predict'), pictures, '--out', tmp_path/'a.parquet', '--engine', 'ray']
-    last = check_stopped(*press(started(args, env=dict(os.environ, RAY_ADDRESS=address)), 'Looking'))
+    out = tmp_path/'answers.parquet'
+    args = [sys.executable, '-c', in_small_parts, pictures, '--out', out]
+    env = dict(os.environ, RAY_ADDRESS=ray.get_runtime_context().gcs_address)
+    last = check_stopped(*press(started([*args, '--engine', 'ray'], env=env), 'Looking', 0.2))
     assert last=='Stopped. The answers so far are complete; ask again for the other photos.'
+    assert (kept := {o:o.stat().st_mtime_ns for o in out.glob('*.parquet')})
 
-    kept = {o:o.stat().st_mtime_ns for o in (tmp_path/'a.parquet').glob('*.parquet')}
-    assert kept
-    said = command('predict', pictures, '--out', tmp_path/'a.parquet').stdout
+    said = subprocess.run([*args], capture_output=True, text=True, check=True).stdout
     assert '242 photos:' in said and '2 could not be used.' in said
-    pd.testing.assert_frame_equal(answers(tmp_path/'a.parquet'), local, check_exact=True)
+    assert all(o.stat().st_mtime_ns==when for o,when in kept.items())
+    pd.testing.assert_frame_equal(answers(out), local, check_exact=True)
