@@ -475,10 +475,11 @@ def predict_many(self:SneakerClassifier,
 @patch
 def features_many(self:SneakerClassifier,
     srcs,                # As `predict_many` takes them
-    progress:bool=False  # Show a progress bar?
+    progress:bool=False, # Show a progress bar?
+    workers:int|None=None # As for `predict_many`
 ):                       # Iterator of (n,) float32 for each picture, in order; raises `BadImage` at one that cannot be used
     "`features` of many pictures"
-    found = _ahead(partial(self._features_of, self._one_core), _several(srcs), usable_cores())
+    found = _ahead(partial(self._features_of, self._one_core), _several(srcs), workers or usable_cores())
     return _with_bar(found, srcs, progress)
 
 # %% ../nbs/03_predict.ipynb #25c596cf
