@@ -27,7 +27,6 @@ import pandas as pd
 import timm
 import torch
 from fastai.learner import Learner, load_learner
-from fastai.torch_core import rank_distrib
 from fastai.vision.augment import RandTransform
 from fastcore.script import call_parse
 from huggingface_hub import EvalResult, ModelCardData
@@ -42,7 +41,7 @@ from .files import SneakerError, make_folder, printable, reading, sha256_of, usa
 from .network import start_model
 from .predict import ModelError, SneakerClassifier
 from .settings import Settings, Training, class_of, load_settings
-from .train import Checkpoint, locked, train
+from .train import Checkpoint, go_on_alone, locked, train
 
 # %% ../nbs/12_export.ipynb #2bec2eff
 class _Exported(nn.Module):
@@ -459,7 +458,7 @@ def sneaker_train(
     settings = load_settings(settings)
     with locked(out):
         learn,items,bad = train(data, out, settings, groups, brands, keep=True, unknown=unknown)
-        if rank_distrib(): return   # the first of several processes goes on
+        if not go_on_alone(): return
         if (met := items.attrs.get('met')): print(met_sentence(met))
         for file,why in bad.items(): print(f'{printable(file)} is left out: {why}.')
         m = export_model(learn, items, out, settings).card['metrics']

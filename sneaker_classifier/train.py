@@ -6,7 +6,8 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/train.html.md"""
 
 # %% auto #0
 __all__ = ['sneaker_learner', 'OutlierExposure', 'Checkpoint', 'bytes_per_picture', 'fit_memory', 'keep_memory', 'grown', 'Grow',
-           'first_alone', 'locked', 'fit', 'BrandHints', 'batches_beside', 'brand_hints', 'unknown_halves', 'train']
+           'first_alone', 'locked', 'go_on_alone', 'fit', 'BrandHints', 'batches_beside', 'brand_hints',
+           'unknown_halves', 'train']
 
 # %% ../nbs/10_train.ipynb #02687bbf
 # First, since the package silences a warning of torch's.
@@ -16,7 +17,7 @@ from .network import settled, sneaker_body, sneaker_network, start_model
 from .settings import Training, class_of, load_settings, nearest, to_label
 
 # %% ../nbs/10_train.ipynb #f61f2b16
-import ctypes, hashlib, math, platform, random, warnings
+import ctypes, hashlib, math, os, platform, random, warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -254,6 +255,16 @@ def _among_processes(learn):
     if not on_cards: DistributedDL._broadcast = _broadcast
     # Batch norm in step needs cards, too.
     return learn.distrib_ctx(sync_bn=on_cards, cpu=not on_cards)
+
+def go_on_alone(
+)->bool: # Is this the first process, which goes on?
+    "Leave the others that trained together"
+    if num_distrib()<2: return True
+    first = not rank_distrib()
+    torch.distributed.destroy_process_group()
+    # fastai would go on waiting for them.
+    if first: del os.environ['WORLD_SIZE']
+    return first
 
 # %% ../nbs/10_train.ipynb #b78fd1f9
 def fit(
