@@ -608,7 +608,7 @@ def sneaker_predict(
     csv:str=None, # File to write the answers to as well, as a table for a spreadsheet
     json:bool=False, # Print one JSON object a line for each photo, and nothing else
     out:str=None, # Folder to write the answers to as Parquet, for very many photos; asked again, it goes on where it was stopped
-    engine:Annotated[str, 'Who looks at the photos of --out: this machine alone, or all that Ray has', dict(choices=['local', 'ray'])]='local'
+    engine:Annotated[str, 'Who looks at them: this machine alone, or all that Ray has', dict(choices=['local', 'ray'])]='local'
 ):
     "Name the sneakers in photos. The exit status is 0 where at least one photo was answered, and 1 where none was"
     if out: return _to_parquet(files, out, engine, model, csv or json)
