@@ -157,7 +157,10 @@ def on_this_machine(
     for o in parts: yield o, answers_about(o, clf, usable_cores())
 
 # %% ../nbs/14_scale.ipynb #past-running
-def _last_line(e): return str(e).strip().splitlines()[-1] if str(e).strip() else type(e).__name__
+def _last_line(e):
+    "What went wrong in the first place, without the lines in which Ray tells where"
+    while inner := getattr(e, 'cause', None) or e.__cause__: e = inner
+    return str(e).strip().splitlines()[-1] if str(e).strip() else type(e).__name__
 
 @contextmanager
 def _muted():
@@ -221,7 +224,7 @@ def _dataset(ray, items, work, args):
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.wait_for_min_actors_s = _start_within
-    rows,cores = [dict(i=i, item=pickle.dumps(o)) for i,o in enumerate(items)],min(_cores(ray), len(items))
+    rows,cores = [dict(i=i, item=ray.cloudpickle.dumps(o)) for i,o in enumerate(items)],min(_cores(ray), len(items))
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     if not isinstance(work, type): return dataset.map(partial(_made, partial(work, *args), os.getcwd()), num_cpus=1)
     return dataset.map(_Worker, num_cpus=1, fn_constructor_args=(work, args, os.getcwd()), compute=ray.data.ActorPoolStrategy(size=cores))
