@@ -233,7 +233,7 @@ def photograph_static_page(to=root/'nbs'/'web.png'):
         server = ThreadingHTTPServer(('127.0.0.1', 0), partial(SimpleHTTPRequestHandler, directory=d))
         Thread(target=server.serve_forever, daemon=True).start()
         shoe = io.BytesIO()
-        draw_shoe('adidas_superstar', seed=77).save(shoe, 'PNG')
+        draw_shoe('nike_air_force_1', seed=160).save(shoe, 'PNG')
         browser = p.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox'])
         page = browser.new_page(viewport=dict(width=390, height=844), device_scale_factor=1.5)
         page.goto(f'http://127.0.0.1:{server.server_port}/')

@@ -23,6 +23,16 @@ def photos(
     table = pd.read_csv(Path(folder)/'manifest.csv', dtype=str, keep_default_na=False)
     return table[table.split==split].assign(file=lambda t: [str(Path(folder)/o) for o in t.file]).reset_index(drop=True)
 
+def not_learned(
+    folder:Path|str,  # As `photos` takes it
+    split:str,        # Which of its parts
+    model:Path|str    # Folder of the model that is measured
+)->pd.DataFrame:
+    "The rows of `photos` that a model has not learned"
+    from sneaker_classifier.data import picture_id, read_split # loads torch, which most benchmarks do without
+    table,seen = photos(folder, split),read_split(Path(model))
+    return table[~table.file.map(picture_id).isin(seen.id[~seen.is_valid])].reset_index(drop=True)
+
 def jpeg(im, quality=90):
     "A picture as the bytes of a JPEG"
     out = io.BytesIO()

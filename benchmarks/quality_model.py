@@ -2,15 +2,12 @@
 
     python benchmarks/quality_model.py FOLDER [--model MODEL]
 
-FOLDER has a manifest.csv and its parts: train, elsewhere, other_models and nothing. Of train, the photos that the model kept back
-count as its home; those in no split.csv are new to it. Details and small shoes are made of the photos kept back.
+FOLDER has a manifest.csv and its parts: train, elsewhere, other_models and nothing. What the model has learned is left out. Most
+photos of train are of one public set, its home; *other shops* are all others, of which it may have learned some, and *elsewhere* are
+shops of which it has learned few or none. Details and small shoes are made of the photos of home.
 """
-from pathlib import Path
-
-from sneaker_classifier.data import picture_id, read_split # first: it silences a warning of torch's
 import numpy as np
-import pandas as pd
-from common import bundled, photos as listed, record
+from common import bundled, not_learned, record
 from fastcore.script import call_parse
 from PIL import ImageFilter
 from sneaker_classifier.evaluate import evaluate, false_certainty, wilson
@@ -45,10 +42,10 @@ def answered(clf, items, where):
     report = evaluate(clf, items.assign(group=items.group), progress=False)
     m,n = report.metrics,len(items)
     def share(what, name): return row(f'{where}: {what}', round(m[name]*n), n)
-    sure,brand = round(m['coverage']*n),round(m['brand_coverage']*n)
+    def right(what, precision, k): return [row(f'{where}: right {what}', round(m[precision]*k), k)] if k else []
     return [share('top-1', 'top1'), share('among its three likeliest', 'top3'), share('brand', 'brand'), share('called sure', 'coverage'),
-        row(f'{where}: right when sure', round(m['precision_when_sure']*sure), sure), share('brand called sure', 'brand_coverage'),
-        row(f'{where}: right brand when that is sure', round(m['brand_precision_when_sure']*brand), brand)]
+        *right('when sure', 'precision_when_sure', round(m['coverage']*n)), share('brand called sure', 'brand_coverage'),
+        *right('brand when that is sure', 'brand_precision_when_sure', round(m['brand_coverage']*n))]
 
 def of_four(clf, items, four, where):
     items = items[items.label.isin(four)]
@@ -71,17 +68,16 @@ def main(
     photos:str,             # Folder with a manifest
     model:str=str(bundled)  # Model folder
 ):
-    clf,split = SneakerClassifier.load(model),read_split(Path(model))
-    train = listed(photos)
-    ids = train.file.map(picture_id)
-    home,new = train[ids.isin(split.id[split.is_valid])],train[~ids.isin(split.id)]
-    away = pd.concat([new, listed(photos, 'elsewhere')]).query('view=="whole"')
+    clf = SneakerClassifier.load(model)
+    train,elsewhere,*strange = (not_learned(photos, o, model) for o in ('train', 'elsewhere', 'other_models', 'nothing'))
+    at_home = train.source==train.source.mode()[0]
+    home,away = train[at_home],train[~at_home]
     four = [o for o in load_settings().classes if o in clf.labels]
-    rows = [*answered(clf, home, 'kept back'), *of_four(clf, home, four, 'kept back'), *answered(clf, away, 'other shops'),
-        *of_four(clf, away, four, 'other shops')]
-    hard = {"sellers' phone photos":new.query('kind=="phone"'), 'from above or behind':new.query('angle=="top_or_back"')}
+    rows = []
+    for where,items in {'home':home, 'other shops':away.query('view!="sole" and view!="detail"'), 'elsewhere, whole shoes':
+            elsewhere.query('view=="whole"')}.items(): rows += [*answered(clf, items, where), *of_four(clf, items, four, where)]
+    hard = {"sellers' phone photos":away.query('kind=="phone"'), 'from above or behind':away.query('angle=="top_or_back"')}
     for what,items in hard.items(): rows += answered(clf, items, what)[:4:3]
-    strange = dict(other_models='sneakers of other models', nothing='pictures without a sneaker')
-    for part,what in strange.items(): rows += unknown(clf, listed(photos, part), what)
+    for items,what in zip(strange, ('sneakers of other models', 'pictures without a sneaker')): rows += unknown(clf, items, what)
     for name,view in views.items(): rows += made(clf, home, name, *view)
     record('quality_model', rows)

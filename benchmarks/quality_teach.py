@@ -2,13 +2,14 @@
 
     python benchmarks/quality_teach.py FOLDER [--model MODEL] [--draws 20]
 
-FOLDER has a manifest.csv. Four models that the network has never learned are drawn, and some photos of each are taught; the rest are
+FOLDER has a manifest.csv. Of models that the network cannot name, four are drawn, and some photos of each are taught; the rest are
 asked. *Other photos* are of no group that was taught; *other shops* of no source that was. *Known* are photos of known models from
-shops that the network has not seen, *neither* are other models that were not taught, and things that are no sneaker.
+other shops than most, *neither* are other models that were not taught, and things that are no sneaker; of both, only what it has not
+learned. (Of the photos that are taught, the bundled network has learned many as nothing that is known, which makes it harder.)
 """
 import numpy as np
 import pandas as pd
-from common import photos as listed, record
+from common import bundled, not_learned, photos as listed, record
 from concurrent.futures import ThreadPoolExecutor
 from fastcore.script import call_parse
 from sneaker_classifier import SneakerClassifier
@@ -101,20 +102,21 @@ def looked_at(clf, table):
     found = pd.DataFrame(dict(file=[o.file for o in looks], model=[o.label for o in looks], look=looks))
     return found.merge(table[['file', 'group', 'source']], on='file')
 
-def prepared(clf, folder):
-    "Photos to teach, what the model has kept, photos of neither kind, and photos of known models from shops that are new to it"
-    new,nothing,train = (listed(folder, o) for o in ('other_models', 'nothing', 'train'))
+def prepared(clf, model, folder):
+    "Photos to teach, what the model has kept, photos of neither kind, and photos of known models from other shops"
+    others,nothing,train,elsewhere = (not_learned(folder, o, model) for o in ('other_models', 'nothing', 'train', 'elsewhere'))
     name_of = {label:name for name,labels in models.items() for label in labels}
-    others = np.array([*new.label.map(name_of).fillna(''), *['']*len(nothing)])
-    fresh = train[train.group.str[0].isin(list('wab')) & train.label.isin(clf.labels)]
+    names = np.array([*others.label.map(name_of).fillna(''), *['']*len(nothing)])
+    fresh = pd.concat([train[train.source!=train.source.mode()[0]], elsewhere[elsewhere['view']=='whole']])
+    fresh = fresh[fresh.label.isin(clf.labels)]
     familiar = *seen(clf, fresh.file), fresh.label.map(clf.labels.index).to_numpy()
-    return looked_at(clf, new), known_shoes(clf), (others, *seen(clf, [*new.file, *nothing.file])), familiar
+    return looked_at(clf, listed(folder, 'other_models')), known_shoes(clf), (names, *seen(clf, [*others.file, *nothing.file])), familiar
 
 @call_parse
 def main(
-    photos:str,      # Folder with a manifest
-    model:str=None,  # Model folder; the bundled one if not given
+    photos:str,              # Folder with a manifest
+    model:str=str(bundled),  # Model folder
     draws:int=20
 ):
     clf = SneakerClassifier.load(model)
-    record('quality_teach', list(rows_of(clf, *prepared(clf, photos), draws)))
+    record('quality_teach', list(rows_of(clf, *prepared(clf, model, photos), draws)))

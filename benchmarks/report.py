@@ -7,12 +7,12 @@ from common import results, root
 sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clean', 'speed_copies', 'speed_neighbours', 'speed_train',
         'speed_web', 'speed_scale'),
     'Quality':('quality_model', 'quality_starts', 'quality_source', 'quality_copies', 'quality_known', 'quality_labels',
-        'quality_teach', 'quality_web'),
+        'quality_teach', 'quality_learn', 'quality_web'),
     'Safety':('safety_kills',)}
 
 # Of long tables, the rows to show
 brief = dict(speed_predict='photo', speed_download='web$', speed_neighbours='fit|50,000', speed_copies='100,000',
-    quality_model='(kept back|other shops): (top-1|right)|(photos|behind): top-1|, called sure', quality_source='top-1',
+    quality_model='(home|other shops|elsewhere, whole shoes): (top-1|right)|(photos|behind): top-1|, called sure', quality_source='top-1',
     quality_teach='10 photos.*other shops: (found|right|known, named rightly|neither kind, called sure$)',
     quality_web='first answer|as sure',
     speed_web='visit, ready', quality_starts='top-1',

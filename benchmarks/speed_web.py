@@ -3,10 +3,10 @@
     python benchmarks/speed_web.py [--model MODEL] [--photos FOLDER]
 
 In Chromium. A first visit goes from the address to "Ready.", when a photo is answered at once; a second one has everything from the
-browser's own store. The slow line has 1.6 megabits a second and answers after 150 ms, as a fast 3G does. Answers are measured beside
-one thread of Python in one run, for drawn JPEGs of 1,000 pixels and for the photos of FOLDER.
+browser's own store. The slow line has 1.6 megabits a second and answers after 150 ms, as a fast 3G does; files are packed as hosts pack
+them. Answers are measured beside one thread of Python in one run, for drawn JPEGs of 1,000 pixels and for the photos of FOLDER.
 """
-import gzip, shutil, time
+import shutil, time
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -15,14 +15,14 @@ from tempfile import TemporaryDirectory
 from common import bundled, by_turns, ratio, record
 from fastcore.script import call_parse
 from speed_predict import drawn
-from web_page import Slow, chromium, packed_kinds, served
+from web_page import Slow, ask, chromium, served
 
 from sneaker_classifier import SneakerClassifier
 from sneaker_classifier.predict import find_pictures
 from sneaker_classifier.web import write_page
 
 def visits(address, photo, rounds, again=True):
-    "Seconds to be ready at a first visit, from there to an answer, and to be ready at a second visit, if there is one"
+    "Seconds to be ready at a first visit, from there to an answer, and to be ready at a second visit, if there is one; and megabytes"
     from playwright.sync_api import sync_playwright
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox', '--disable-gpu'])
@@ -34,29 +34,27 @@ def visits(address, photo, rounds, again=True):
                 page.goto(address)
                 page.wait_for_selector('#status:text-is("Ready.")')
                 return time.perf_counter()-start
-            first = ready()
+            first,sent = ready(),Slow.sent/1e6
             start = time.perf_counter()
             page.set_input_files('#file', photo)
             page.wait_for_selector('figure')
             answered = time.perf_counter()-start
             if again: page.evaluate('navigator.serviceWorker.ready.then(() => 0)')
-            yield first, answered, ready() if again else None
+            yield first, answered, ready() if again else None, sent
             page.context.close()
         browser.close()
 
 def loading(site, photo, rounds):
-    with served(site) as address: first,answered,second = map(median, zip(*visits(address, photo, rounds)))
-    with served(site, kind=Slow) as address: (slow,_,_), = visits(address, photo, 1, again=False)
-    files = [(f.suffix, f.read_bytes()) for f in site.rglob('*') if f.is_file()]
-    size,packed = (sum(map(len, o))/1e6 for o in ((o for _,o in files), (gzip.compress(o) if k in packed_kinds else o for k,o in files)))
-    return [dict(what='first visit, ready', ours=first, unit='s', remark=f'{size:.1f} MB, {packed:.1f} MB as hosts pack them'),
-        dict(what='its first photo, answered', ours=answered, unit='s'), dict(what='second visit, ready', ours=second, unit='s'),
-        dict(what='first visit over a slow line, ready', ours=slow, unit='s')]
+    with served(site) as address: first,answered,second,_ = map(median, zip(*visits(address, photo, rounds)))
+    with served(site, kind=Slow) as address: (slow,_,_,sent), = visits(address, photo, 1, again=False)
+    return [dict(what='first visit, ready', ours=first, unit='s'), dict(what='its first photo, answered', ours=answered, unit='s'),
+        dict(what='second visit, ready', ours=second, unit='s'), dict(what='first visit over a slow line, ready', ours=slow, unit='s'),
+        dict(what='what it fetches until then', ours=sent, unit='MB')]
 
 def answering(what, site, model, files, rounds):
     clf,seconds = SneakerClassifier.load(model),[]
-    with served(site, files) as address, chromium(address) as ask:
-        t = by_turns(dict(page=lambda i: seconds.append(ask(f'/photos/{i%len(files)}')['seconds']),
+    with served(site, files) as address, chromium(address) as run:
+        t = by_turns(dict(page=lambda i: seconds.append(run(ask, f'/photos/{i%len(files)}')['seconds']),
             python=lambda i: list(clf.predict_many([files[i%len(files)]]))), rounds)
     ours,python = 1e3*median(seconds[1:]),1e3*median(t['python'])
     said = f'median of the ratios {ratio(seconds[1:], t["python"]):.2f}'

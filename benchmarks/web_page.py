@@ -23,6 +23,19 @@ ask = """async path => {
     });
 }"""
 
+# Teaches that worker photos of each name, once it has answered, and gives the zip to take along.
+teach = """async lessons => {
+    const heard = kind => new Promise(done => { self.asking.onmessage = ({data}) => { if (data.kind === kind) done(data); }; });
+    for (const [name, paths] of Object.entries(lessons)) {
+        const photos = await Promise.all(paths.map(async path => ({name: path, file: await (await fetch(path)).blob()})));
+        self.asking.postMessage({teach: {name, photos}});
+        await heard('taught');
+    }
+    self.asking.postMessage({folder: true});
+    const {zip} = await heard('folder'), reader = new FileReader();
+    return new Promise(done => { reader.onload = () => done(reader.result.split(',')[1]); reader.readAsDataURL(zip); });
+}"""
+
 class _Files(SimpleHTTPRequestHandler):
     "Files of the page, and photos by their number"
     photos = ()
@@ -34,7 +47,8 @@ packed_kinds = '.html', '.js', '.mjs', '.css', '.json', '.wasm'
 
 class Slow(_Files):
     "Packs what can be packed, as hosts do, and sends so many bytes a second in all, each answer after a while"
-    speed,delay,line,free = 1.6e6/8,.15,Lock(),0
+    # A line goes on while this machine is busy with something else: what it was late with, by so many seconds, follows at once.
+    speed,delay,late,line,free,sent = 1.6e6/8,.15,.25,Lock(),0,0
     def do_GET(self):
         time.sleep(self.delay)
         path = self.translate_path(self.path.partition('?')[0])
@@ -50,8 +64,11 @@ class Slow(_Files):
         self.end_headers()
         for at in range(0, len(data), 8192):
             part = data[at:at+8192]
-            with self.line: Slow.free = max(Slow.free, time.monotonic())+len(part)/self.speed
-            time.sleep(max(0, Slow.free-time.monotonic()))
+            with self.line:
+                Slow.free = max(Slow.free, time.monotonic()-self.late)+len(part)/self.speed
+                Slow.sent += len(part)
+                until = Slow.free
+            time.sleep(max(0, until-time.monotonic()))
             self.wfile.write(part)
 
 class _Server(ThreadingHTTPServer):
@@ -69,13 +86,13 @@ def served(folder, photos=(), kind=_Files):
 
 @contextmanager
 def chromium(address):
-    "A function that gives the page's answer to the photo at a path"
+    "A function that runs `ask` or `teach` there"
     from playwright.sync_api import sync_playwright
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox', '--disable-gpu'])
         page = browser.new_page()
         page.goto(f'{address}style.css')
-        yield lambda path: page.evaluate(ask, path)
+        yield page.evaluate
         browser.close()
 
 @contextmanager
@@ -87,8 +104,8 @@ def firefox(address):
     browser = webdriver.Firefox(options=options, service=webdriver.FirefoxService(shutil.which('geckodriver')))
     browser.set_script_timeout(120)
     browser.get(f'{address}style.css')
-    script = f'const done = arguments[1]; ({ask})(arguments[0]).then(done, e => done({{error: String(e)}}));'
-    yield lambda path: browser.execute_async_script(script, path)
+    start,end = 'const done = arguments[1]; (',')(arguments[0]).then(done, e => done({error: String(e)}));'
+    yield lambda script, given: browser.execute_async_script(start+script+end, given)
     browser.quit()
 
 browsers = dict(chromium=chromium, firefox=firefox)

@@ -296,12 +296,12 @@ def _many_tab(app, now):
 class InUse:
     "Gives the classifier to ask: what was taught while it fits the model that it was taught to, otherwise the model"
     def __init__(self,
-        now,        # Gives the model
-        taught:Path # Model folder of what was taught to it, where that is in use
+        now,             # Gives the model
+        taught:Path|None # Model folder of what was taught to it, where that is in use; None where nobody may teach
     ):
         self.now,self.taught = now,None
         try:
-            if not (taught/'model.json').is_file(): return
+            if not (taught and (taught/'model.json').is_file()): return
             self.taught = SneakerClassifier.load(taught, now().limits)
             if self() is not self.taught: raise SneakerError('it was taught to another model. Press Use it to teach this one.')
         except SneakerError as e: print(f'What was taught is not in use: {e}')
@@ -490,18 +490,19 @@ def _of_model(clf):
 def build_app(
     clf:SneakerClassifier|CurrentModel|None=None, # Who answers; None loads the bundled model
     feedback:Path|str='data/feedback', # Where corrections go
-    taught:Path|str='data/taught' # Where photos are kept that teach
+    taught:Path|str|None='data/taught' # Where photos are kept that teach; None leaves that tab out
 )->gr.Blocks:
     "The web page; `launch` opens it"
     clf = clf or SneakerClassifier.load()
-    now = InUse(clf if isinstance(clf, CurrentModel) else lambda: clf, Path(taught)/'.model')
+    now = InUse(clf if isinstance(clf, CurrentModel) else lambda: clf, taught and Path(taught)/'.model')
     upload_folder()
     # Uploads that nobody asks about are removed after ten minutes.
     with gr.Blocks(title='Sneaker classifier', analytics_enabled=False, delete_cache=(60, 600)) as app:
         title = gr.Markdown(_title(now()))
         with gr.Tab('One photo'): label = _photo_tab(app, now, feedback)
         with gr.Tab('Many photos'): _many_tab(app, now)
-        with gr.Tab('Teach') as tab: _teach_tab(app, now, taught, tab)
+        if taught:
+            with gr.Tab('Teach') as tab: _teach_tab(app, now, taught, tab)
         with gr.Tab('The model'): known = _known_tab(now())
         _api(app, now)
         # Whoever opens the page reads of the model that is in use then.
@@ -537,7 +538,8 @@ def launch(
             'If you mean that, add --open-to-network; see what it says then.')
     clf,limit = CurrentModel(model, settings.limits),int(settings.limits.max_megabytes*1e6)
     # More than 64 people waiting would wait too long: the next is asked to try again.
-    app = build_app(clf, feedback, taught).queue(max_size=64, default_concurrency_limit=4)
+    # What is taught changes the answers for everybody, so that is for people at this machine.
+    app = build_app(clf, feedback, taught if host in here else None).queue(max_size=64, default_concurrency_limit=4)
     # Colab shows the page through a server of its own, under a name that cannot be known.
     serve(app, host, port, limit, any_host=host not in here or colab_check(), state_session_capacity=256, **_looks())
     if host not in here: print(_warning.format(app.server_port, host))

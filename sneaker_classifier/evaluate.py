@@ -6,8 +6,8 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/evaluate.html.md""
 
 # %% auto #0
 __all__ = ['validation_logits', 'Report', 'validation_report', 'wilson', 'nll', 'fit_temperature', 'calibration_error',
-           'sure_threshold', 'calibrate', 'doubt_figures', 'brand_confidence', 'brand_threshold', 'cross_fitted',
-           'evaluate', 'false_certainty', 'not_trained_on', 'sneaker_evaluate']
+           'sure_threshold', 'unknown_logits', 'calibrate', 'doubt_figures', 'brand_confidence', 'brand_threshold',
+           'cross_fitted', 'evaluate', 'false_certainty', 'not_trained_on', 'sneaker_evaluate']
 
 # %% ../nbs/11_evaluate.ipynb #ff8dfb87
 from dataclasses import dataclass
@@ -31,22 +31,28 @@ from .files import SneakerError, counted, files_below, printable, reason
 from .predict import ModelError, SneakerClassifier, certain, likely, softmax
 
 # %% ../nbs/11_evaluate.ipynb #1f903698
-def validation_logits(
-    clf:SneakerClassifier # A loaded model folder
-)->tuple: # logits (pictures, classes) float32, targets (pictures,) numbers of classes, groups (pictures,)
-    "What the network of a model folder said of the pictures kept back; raises `ModelError` where that cannot be read"
+def _kept(clf):
+    "What validation.npz has: logits, targets and groups of the pictures kept back, and logits of unknown ones"
     path,n = clf.folder/'validation.npz',len(clf.labels)
     try:
         # allow_pickle=False: arrays of numbers cannot run code
         with np.load(path, allow_pickle=False) as f:
             logits,targets,groups = f['logits'].astype(np.float32),f['targets'].astype(int),f['groups']
+            unknown = f['unknown'].astype(np.float32) if 'unknown' in f else np.zeros((0, n), np.float32)
         fits = logits.shape==(len(targets), n) and len(groups)==len(targets) and np.isin(targets, range(n)).all()
+        fits = fits and unknown.shape[1:]==(n,)
     except FileNotFoundError: raise ModelError(f'There is no validation.npz in {clf.folder}. Export the model again.') from None
     except OSError as e: raise ModelError(f'{path} cannot be read: {reason(e)}.') from None
     # numpy's errors for a damaged file share no narrower class
     except Exception: fits = False
     if not fits: raise ModelError(f'{path} is damaged or belongs to another model.')
-    return logits, targets, groups
+    return logits, targets, groups, unknown
+
+def validation_logits(
+    clf:SneakerClassifier # A loaded model folder
+)->tuple: # logits (pictures, classes) float32, targets (pictures,) numbers of classes, groups (pictures,)
+    "What the network of a model folder said of the pictures kept back; raises `ModelError` where that cannot be read"
+    return _kept(clf)[:3]
 
 # %% ../nbs/11_evaluate.ipynb #c9ba49bf
 @dataclass(frozen=True)
@@ -193,17 +199,29 @@ def sure_threshold(
     reached = np.flatnonzero((right>=precision) & last)
     return float(score[order][reached[-1]] if len(reached) else np.nextafter(score.max(), np.inf))
 
+# %% ../nbs/11_evaluate.ipynb #5c7ae9a2
+def unknown_logits(
+    clf:SneakerClassifier # A loaded model folder
+)->np.ndarray:            # (pictures, classes) float32, of none where there were none
+    "What the network of a model folder said of pictures of nothing that it knows, which it has not learned from"
+    return _kept(clf)[3]
+
 # %% ../nbs/11_evaluate.ipynb #a63ec5b7
+_most_strangers = 0.05   # share of unknown pictures that may be called sure
+
 def calibrate(
     logits:np.ndarray,  # (pictures, classes)
     targets:np.ndarray, # (pictures,) number of the right class
-    precision:float     # Share of the sure answers that should be right
+    precision:float,    # Share of the sure answers that should be right
+    unknown:np.ndarray  # (pictures, classes) logits of nothing that is known, or of no picture
 )->tuple:               # Temperature and threshold
-    "`fit_temperature` and `sure_threshold` on the same pictures"
+    "`fit_temperature` and `sure_threshold` on the same pictures; at most one in twenty unknown pictures is sure"
     temperature = fit_temperature(logits, targets)
     # What is not likely comes last.
-    score = np.where(likely(softmax(logits, temperature).max(1)), logits.max(1), logits.min())
-    return temperature, sure_threshold(score, logits.argmax(1)==targets, precision)
+    def score(z): return np.where(likely(softmax(z, temperature).max(1)), z.max(1), logits.min())
+    threshold = sure_threshold(score(logits), logits.argmax(1)==targets, precision)
+    if len(unknown): threshold = max(threshold, float(np.quantile(score(unknown), 1-_most_strangers)))
+    return temperature, threshold
 
 # %% ../nbs/11_evaluate.ipynb #92509950
 def doubt_figures(
@@ -276,7 +294,8 @@ def cross_fitted(
     targets:np.ndarray, # (pictures,) number of the right class
     groups:np.ndarray,  # (pictures,) those of one photo share a number
     brands:np.ndarray,  # (classes,) brand of each class
-    precision:float     # Share of the sure answers that should be right
+    precision:float,    # Share of the sure answers that should be right
+    unknown:np.ndarray  # (pictures, classes) logits of nothing that is known, or of no picture
 )->dict:                # `doubt_figures` of models, and of brands
     "Figures of doubt, each half of the pictures judged by what the other half chose"
     half,judged = pd.factorize(groups)[0]%2,[]
@@ -284,7 +303,7 @@ def cross_fitted(
         # A single photo has no others to be judged by.
         other = half!=h if half.any() else half==h
         z,y = logits[other],targets[other]
-        temperature,threshold = calibrate(z, y, precision)
+        temperature,threshold = calibrate(z, y, precision, unknown)
         limits = temperature, threshold, brand_threshold(z, y, brands, temperature, precision)
         judged.append(_judged(logits[half==h], targets[half==h], brands, *limits))
     models,of_brands = (doubt_figures(*map(np.concatenate, zip(*o))) for o in zip(*judged))

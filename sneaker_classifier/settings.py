@@ -154,6 +154,7 @@ class Training:
     architecture:str = _text(r'[a-z0-9_.]+', 'auto or the name of a timm network, such as resnet34')
     start:str = _text(r'.+', 'scratch, imagenet, sneakers, the path of a model folder or of a .safetensors file')
     epochs:int = _whole(1, 1000)
+    second_cycle:int = _whole(0, 1000)
     repeats:int = _whole(1, 100)
     detail:int = _whole(32, 1024)
     size:int = _whole(32, 1024)

@@ -430,6 +430,14 @@ def photos_in(
     if not photos: raise SneakerError(f'There are no photos in {printable(folder)}. It should hold one folder of photos for each class.')
     return photos, left_out
 
+# %% ../nbs/15_teach.ipynb #54abeec5
+_train_from = 20   # photos of each class, from which on training found more than teaching in benchmarks/results/quality_learn.csv
+
+def _way_on(lessons, folder):
+    enough = min(o.photos for o in lessons)>=_train_from
+    return f'{"With so many photos" if enough else f"From about {_train_from} photos of each on"} training finds more: ' \
+        f'sneaker-train --data {printable(folder)} --out models/trained'
+
 # %% ../nbs/15_teach.ipynb #c38d2d43
 @call_parse
 @command('Stopped. Nothing was written.')
@@ -446,4 +454,5 @@ def sneaker_teach(
     clf.save(out)
     for file,why in {**left_out, **clf.left_out}.items(): print(f'{printable(file)} is left out: {str(why).rstrip(".")}.')
     for o in clf.lessons: print(o, end='\n\n')
+    print(_way_on(clf.lessons, folder))
     print(f'{len(clf.lessons)} classes were taught. The model is in {out}; try: sneaker-app --model {out}')

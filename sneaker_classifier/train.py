@@ -35,10 +35,11 @@ from fastai.learner import Learner, load_model, save_model
 from fastai.losses import LabelSmoothingCrossEntropyFlat
 from fastai.metrics import accuracy
 from fastai.optimizer import Adam, SGD
-from fastai.torch_core import num_distrib, rank_distrib, set_seed
+from fastai.torch_core import distrib_barrier, num_distrib, rank_distrib, set_seed
 from fastai.vision.all import AffineCoordTfm, Normalize, default_split
 from sklearn.model_selection import GroupShuffleSplit
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 # %% ../nbs/10_train.ipynb #72bc83b4
 def sneaker_learner(
@@ -60,7 +61,7 @@ def sneaker_learner(
 # %% ../nbs/10_train.ipynb #7bd4e9a1
 def _enlarge(x, side): return F.interpolate(x[None], side, mode='bilinear')[0]
 
-def _detail(x, least=0.15, most=0.45):
+def _detail(x, least=0.15, most=0.35):
     "A small part, of so large a share of the side, from within a margin of a tenth"
     side = x.shape[-1]
     part,margin = int(side*random.uniform(least, most)),side//10
@@ -112,19 +113,23 @@ class OutlierExposure(Callback):
 
 # %% ../nbs/10_train.ipynb #8213b3ad
 class Checkpoint(Callback):
-    "Save weights and optimizer after each epoch, one file at a time"
+    "Save weights and optimizer after each epoch: the last of this cycle, and the last of the cycle before"
     order = 70
     # fastai has a use of its own for an attribute called run
-    def __init__(self, folder:Path, run:str): self.folder,self.stem = folder,f'unfinished-{run}-'
+    def __init__(self, folder:Path, run:str): self.folder,self.stem,self.before = folder,f'unfinished-{run}-',0
     def after_epoch(self):
-        if rank_distrib(): return
-        with part_file(self.folder/f'{self.stem}{self.epoch+1:04}.pth') as f: save_model(f, self.model, self.opt)
-        self.clear(self.epoch+1)
+        epoch = self.before+self.epoch+1
+        if not rank_distrib():
+            with part_file(self.file(epoch)) as f: save_model(f, self.model, self.opt)
+            self.clear(self.file(self.before), self.file(epoch))
+        distrib_barrier()   # Other processes read what this one wrote.
 
-    def clear(self, epoch=None):
-        "Delete all files but that of the run's `epoch`"
+    def file(self, epoch): return self.folder/f'{self.stem}{epoch:04}.pth'
+
+    def clear(self, *but):
+        "Delete what was saved"
         for o in self.folder.glob('unfinished-*.pth'):
-            if not epoch or o.stem!=f'{self.stem}{epoch:04}': o.unlink()
+            if o not in but: o.unlink()
 
     def go_on(self, learn):
         "Load what was saved; the number of finished epochs"
@@ -266,6 +271,29 @@ def go_on_alone(
     if first: del os.environ['WORLD_SIZE']
     return first
 
+# %% ../nbs/10_train.ipynb #second7c
+def _cycles(training):
+    "Epochs, highest rate and callbacks of each cycle"
+    yield training.epochs, training.learning_rate, [Grow()]
+    if training.second_cycle: yield training.second_cycle, training.learning_rate/2, []
+
+def _fit_cycles(learn, training, saved, cbs):
+    "Train, or go on where it was interrupted"
+    saved.before = 0
+    for epochs,lr,more in _cycles(training):
+        rates = lr if training.start=='scratch' else slice(lr/4, lr)
+        done = saved.go_on(learn)-saved.before
+        if done<epochs: learn.fit_one_cycle(epochs, rates, cbs=[saved, *more, *cbs], start_epoch=done)
+        saved.before += epochs
+
+def _mean_with(learn, file):
+    "Make the weights the mean of what they are and of those in a file"
+    mean = AveragedModel(learn.model, use_buffers=True)
+    mean.update_parameters(learn.model)
+    load_model(file, learn.model, None, with_opt=False, device=learn.dls.device)
+    mean.update_parameters(learn.model)
+    learn.model.load_state_dict(mean.module.state_dict())
+
 # %% ../nbs/10_train.ipynb #b78fd1f9
 def fit(
     learn:Learner,      # From `sneaker_learner`
@@ -278,17 +306,17 @@ def fit(
     "Train for the configured epochs; goes on where it was interrupted, with smaller batches where memory runs out"
     keep_memory()
     torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
-    lr,loss,saved = training.learning_rate,learn.loss_func,Checkpoint(Path(path), _run_id(learn, training))
-    rates = lr if training.start=='scratch' else slice(lr/4, lr)
+    loss,saved = learn.loss_func,Checkpoint(Path(path), _run_id(learn, training))
     mix = [MixUp(training.mixup)] if training.mixup else []
     while True:
         try:
-            every = [saved, Grow(), *mix, OutlierExposure(unknown), *cbs]
-            with _among_processes(learn): learn.fit_one_cycle(training.epochs, rates, cbs=every, start_epoch=saved.go_on(learn))
+            with _among_processes(learn): _fit_cycles(learn, training, saved, [*mix, OutlierExposure(unknown), *cbs])
             break
         except torch.OutOfMemoryError: learn.loss_func = loss # MixUp leaves its own behind
         # Not within except, where the error still holds the memory.
         _halve_batches(learn)
+    if training.second_cycle: _mean_with(learn, saved.file(training.epochs))
+    distrib_barrier()   # All have read what is deleted now.
     if not keep and not rank_distrib(): saved.clear()
     return learn
 

@@ -261,7 +261,7 @@ def _challenger(places, begun, items, settings):
 def _sentence(v, name, before, classes):
     "What the comparison says"
     points = (f'{v.before:.1%} before, {v.after:.1%} now, on {v.pictures} pictures kept back '
-        f'(the difference is {v.low:+.1%} to {v.high:+.1%})')
+        f'(the difference is {100*v.low:+.1f} to {100*v.high:+.1f} points)')
     if v.better: return f'{name} is better and now in use: {points}.'
     worse = ', '.join(class_of(o, classes).name for o in v.worse)
     if worse: return f'{before} stays in use, because {worse} got clearly worse: {points}.'
@@ -287,7 +287,7 @@ def _flipped(places, out, answers, name, limits):
     small = replace(limits, keep_side=_thumbnail)
     for i,o in enumerate(answers[answers.was!=answers.now].head(_shown).itertuples()):
         write_whole(out/'flipped'/f'{i:02}.jpg', sanitize(o.file, small))
-        yield f'![{name(o.label)}](flipped/{i:02}.jpg) It is a {name(o.label)}: {name(o.was) or "unknown"} before, {name(o.now)} now.'
+        yield f'![{name(o.label)}](flipped/{i:02}.jpg) {name(o.label)}: named {name(o.was) or "unknown"} before, {name(o.now)} now.'
 
 def _scores(answers, name):
     parts = [('all', answers), *((name(label), o) for label,o in answers.groupby('label'))]

@@ -47,6 +47,7 @@ def browser():
         for way in ways:
             with suppress(api.Error):
                 browser = p.chromium.launch(**way, args=flags)
+                browser.how = dict(way, args=flags)
                 break
         else: absent('Chromium')
         yield browser

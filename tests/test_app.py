@@ -3,6 +3,7 @@ import errno, io, json, os, re, shutil, socket, subprocess, sys, time, tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import gradio as gr
 import httpx, pytest
 from conftest import command, root
 from gradio_client import Client, handle_file
@@ -234,6 +235,14 @@ def test_files_of_the_page_are_well_formed():
 
 def test_other_machines_need_a_flag():
     assert '--open-to-network' in command('app', '--host', '0.0.0.0', ok=False).stderr
+
+
+@pytest.mark.parametrize('host, tabs', [('127.0.0.1', 4), ('0.0.0.0', 3)])
+def test_only_people_at_this_machine_can_teach(host, tabs):
+    app = launch(port=0, host=host, open_to_network=True)
+    app.close()
+    found = [o.label for o in app.blocks.values() if isinstance(o, gr.Tab)]
+    assert len(found)==tabs and ('Teach' in found)==(tabs==4)
 
 
 def started(start, folder, **env):

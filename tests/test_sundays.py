@@ -136,7 +136,7 @@ def test_the_report_tells_what_came_and_shows_what_flipped(world):
     text,page = ((out/f'report.{o}').read_text(encoding='utf-8') for o in ('md', 'html'))
 
     for part in 'What came in', 'Scores', 'The Sundays', 'Changed their answer': assert f'## {part}' in text
-    assert row['why'] in text and 'It is a Nike Air Force 1: Puma Suede before, Nike Air Force 1 now.' in text
+    assert row['why'] in text and 'Nike Air Force 1: named Puma Suede before, Nike Air Force 1 now.' in text
     assert '| Puma Suede | 12 | 12 | 0 |' in text and page.count('<img src="data:image/jpeg')>=2 and '<table>' in page
 
     shown = report_text(SneakerClassifier.load(world.models))

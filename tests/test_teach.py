@@ -56,10 +56,10 @@ def test_a_logit_is_the_mean_of_its_map(taught):
 
 def test_taught_alone_is_told_apart():
     "By the bundled network, since the small one has hardly learned to see"
-    alone = SneakerClassifier.load().teach({o:[draw_shoe(o, seed, 128) for seed in range(12)] for o in new}, beside=False)
-    asked = [(o, draw_shoe(o, seed, 128)) for o in new for seed in range(200, 220)]
+    alone = SneakerClassifier.load().teach({o:[draw_shoe(o, seed, 224) for seed in range(12)] for o in new}, beside=False)
+    asked = [(o, draw_shoe(o, seed, 224)) for o in new for seed in range(200, 220)]
     right = np.mean([alone.predict(im).label==o for o,im in asked])
-    assert alone.labels==new and right>.8, right
+    assert alone.labels==new and right>.7, right
 
 
 def test_few_photos_are_never_sure(clf):
@@ -151,12 +151,14 @@ def test_advice(clf):
     assert 'same plain background' in str(clf.teach({'my_boot':same}).lessons[0])
 
 
-def test_command(trained, tmp_path):
-    photos = make_samples(tmp_path/'photos', new, n=6, size=64)
+@pytest.mark.parametrize('n, way_on', [(6, 'From about 20 photos of each on training'), (20, 'With so many photos training')])
+def test_command(n, way_on, trained, tmp_path):
+    photos = make_samples(tmp_path/'photos', new, n=n, size=64)
     (photos/'my_boot'/'notes.jpg').write_text('buy laces')
     said = io.StringIO()
     with redirect_stdout(said): sneaker_teach(photos, tmp_path/'mine', trained[0], beside=True)
     assert 'notes.jpg is left out' in said.getvalue() and '2 classes were taught' in said.getvalue()
+    assert f'{way_on} finds more: sneaker-train --data {photos}' in said.getvalue()
     assert SneakerClassifier.load(tmp_path/'mine').labels[-2:]==['my_boot', 'my_runner']
 
     with pytest.raises(SneakerError, match='nowhere is not a folder'): sneaker_teach('nowhere', tmp_path/'none', trained[0])

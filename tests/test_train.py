@@ -50,6 +50,14 @@ class Fails(Callback):
             self.at = None
             raise self.error
 
+class StopAfter(Callback):
+    "Stops after so many epochs, of whatever cycle"
+    order = 100
+    def __init__(self, epochs): self.left = epochs
+    def after_epoch(self):
+        self.left -= 1
+        if not self.left: raise KeyboardInterrupt
+
 class Epochs(Callback):
     "Notes the epochs that were trained, and the size of their batches"
     def __init__(self): self.seen = []
@@ -65,6 +73,21 @@ def test_interrupted_training_goes_on_from_its_last_epoch(items, quick, tmp_path
     epochs = Epochs()
     fit(learner(items, quick), quick, tmp_path, [epochs])
     assert [e for e,_ in epochs.seen]==[2] and not list(tmp_path.iterdir())
+
+
+def test_a_second_cycle_ends_in_the_mean_of_both_ends(items, quick, tmp_path):
+    two = replace(quick, epochs=2, second_cycle=2)
+    with pytest.raises(KeyboardInterrupt): fit(learner(items, two), two, tmp_path/'run', [StopAfter(3)])
+    assert [o.name[-8:] for o in sorted((tmp_path/'run').iterdir())]==['0002.pth', '0003.pth']
+
+    epochs = Epochs()
+    learn = fit(learner(items, two), two, tmp_path/'run', [epochs], keep=True)
+    assert [e for e,_ in epochs.seen]==[1]
+    first,second = (torch.load(o, weights_only=False)['model'] for o in sorted((tmp_path/'run').iterdir()))
+    weights = learn.model.state_dict()
+    for name in 'conv1.0.weight', 'conv1.1.running_var':
+        name = f'0.model.{name}'
+        assert torch.allclose(weights[name], (first[name]+second[name])/2, atol=1e-6) and not torch.equal(first[name], second[name])
 
 
 def test_other_settings_do_not_go_on_from_it(items, quick, tmp_path):

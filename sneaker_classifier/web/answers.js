@@ -2,13 +2,13 @@
 import {resize, round} from './squares.js';
 
 /** @typedef {import('./squares.js').Box} Box */
-/** @typedef {{label: string, brand: string, model: string}} SneakerClass */
-/** @typedef {{classes: SneakerClass[], detail: number, temperature: number, sure_from: number, brand_sure_from?: number,
- *     sha256: Record<string, string>, metrics?: Record<string, number>}} Card model.json */
+/** @typedef {{label: string, brand: string, model: string, sure_from?: number}} SneakerClass */
+/** @typedef {{format: number, classes: SneakerClass[], detail: number, temperature: number, sure_from: number, brand_sure_from?: number,
+ *     sha256: Record<string, string>, metrics?: Record<string, number>, provenance?: object, taught?: object}} Card model.json */
 /** @typedef {{likely: number, certain: number, clear: number, most: number, candidates: number, strong: number, around: number,
  *     small: number}} Thresholds From 03_predict.ipynb */
 /** @typedef {{label: string, name: string, brand: string, confidence: number, sure: boolean, brandConfidence: number,
- *     brandSure: boolean, candidates: string[], scores: {label: string, name: string, p: number}[], box: Box}} Answer */
+ *     brandSure: boolean, taught: boolean, candidates: string[], scores: {label: string, name: string, p: number}[], box: Box}} Answer */
 /** @typedef {{cells: number, data: Float32Array}} Grid What each cell of a square said */
 
 /** @param {ArrayLike<number>} logits @param {number} temperature */
@@ -28,12 +28,14 @@ export function answer(logits, card, t) {
     const scores = card.classes.map((c, i) => ({label: c.label, name: nameOf(c), c, p: probs[i]})).sort((a, b) => b.p - a.p);
     const {c, p, label, name} = scores[0], familiarity = Math.max(...Array.from(logits));
     const ofBrand = scores.filter(o => o.c.brand === c.brand), brandConfidence = ofBrand.reduce((sum, o) => sum + o.p, 0);
-    const sure = p >= t.likely && familiarity >= card.sure_from;
-    const brandSure = sure || (brandConfidence >= t.certain && familiarity >= (card.brand_sure_from ?? Infinity));
+    // A class that was taught has a limit of its own.
+    const sure = p >= t.likely && familiarity >= (c.sure_from ?? card.sure_from);
+    const brandSure = sure || (brandConfidence >= t.certain && familiarity >= (c.sure_from ?? card.brand_sure_from ?? Infinity));
     let n = 0;
     for (let sum = 0; n < Math.min(t.candidates, ofBrand.length) && sum < t.most*brandConfidence; n++) sum += ofBrand[n].p;
-    return {label, name, brand: c.brand, confidence: p, sure, brandConfidence, brandSure,
-        candidates: ofBrand.slice(0, n).map(o => o.c.model), scores: scores.map(({label, name, p}) => ({label, name, p})), box: [0, 0, 1, 1]};
+    return {label, name, brand: c.brand, confidence: p, sure, brandConfidence, brandSure, taught: c.sure_from !== undefined,
+        candidates: ofBrand.slice(0, n).map(o => o.c.model), scores: scores.map(({label, name, p}) => ({label, name, p})),
+        box: [0, 0, 1, 1]};
 }
 
 /** spoke_for: how much each cell spoke for a class, more than for the average one
@@ -116,7 +118,7 @@ export function where(evidence, width) {
 
 const help = 'It helps to show the whole shoe from the side, closer and in better light, or to draw a box around it.';
 const certainty = (/** @type {number} */ p) => p >= .95 ? 'Almost certainly' : p >= .8 ? 'Very likely' : 'Probably';
-const whole = (/** @type {number} */ p) => `${round(100*p)}%`;
+export const whole = (/** @type {number} */ p) => `${round(100*p)}%`;
 
 /** A share as the list of the likeliest has it
  * @param {number} p */
@@ -126,7 +128,8 @@ export const percent = p => p >= .005 ? whole(p) : 'under 1%';
  * @param {Answer} a @returns {{title: string, said: string}} */
 export function headline(a) {
     if (a.sure) return {title: a.name, said: `${certainty(a.confidence)}: ${whole(a.confidence)}`};
-    if (a.brandSure) return {title: `A${/^[AEIOU]/.test(a.brand) ? 'n' : ''} ${a.brand}`, said: `${certainty(a.brandConfidence)} the brand: `
-        + `${whole(a.brandConfidence)}. Of the model I am not sure: perhaps ${a.candidates.join(' or ')}, or one that I do not know. ${help}`};
+    if (a.brandSure) return {title: `A${/^[AEIOU]/.test(a.brand) ? 'n' : ''} ${a.brand}`,
+        said: `${certainty(a.brandConfidence)} the brand: ${whole(a.brandConfidence)}. Of the model I am not sure: perhaps `
+            + `${a.candidates.join(' or ')}, or one that I do not know. ${help}`};
     return {title: 'Not sure', said: `Perhaps it is a model that I do not know, or no sneaker. ${help}`};
 }

@@ -1,35 +1,26 @@
 // What a person does with the page: give a photo, read the answer, see where it looked, draw a box.
-import {headline, percent} from './answers.js';
+import {headline, percent, within} from './answers.js';
+import {find, make} from './elements.js';
+import {teaches} from './teaching.js';
 
-/** @typedef {import('./worker.js').EvidenceMap} EvidenceMap */
+/** @typedef {import('./look.js').EvidenceMap} EvidenceMap */
 /** @typedef {import('./answers.js').Answer} Answer */
 /** @typedef {import('./answers.js').Card} Card */
 /** @typedef {[number, number, number, number]} Box Left, top, right and bottom, in shares of the sides */
 /** @typedef {{answer: Answer, maps: EvidenceMap[], photo: ImageBitmap, error?: undefined} | {error: string}} Answered */
 
-/** @param {string} id @returns {HTMLElement} */
-const find = id => /** @type {HTMLElement} */ (document.getElementById(id));
-
-/** An element with attributes, and what is in it. Text stays text.
- * @param {string} tag @param {Record<string, string>} attributes @param {(string | Node)[]} within */
-function make(tag, attributes = {}, ...within) {
-    const o = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) o.setAttribute(name, value);
-    o.append(...within);
-    return o;
-}
-
 /** @param {string} said */
 const say = said => { find('status').textContent = said; };
 /** @param {string} said */
-const refuse = said => find('answer').replaceChildren(make('div', {role: 'alert', class: 'said'}, make('h2', {}, 'No answer'), make('p', {}, said)));
+const refuse = said => find('answer').replaceChildren(
+    make('div', {role: 'alert', class: 'said'}, make('h2', {}, 'No answer'), make('p', {}, said)));
 
 // The photo that is asked about, the part of it that is shown, and the number of the last question
 
 /** @type {Blob | null} */ let photo = null;
 /** @type {Box | null} */ let part = null;
 let asked = 0;
-const worker = new Worker('worker.js', {type: 'module'});
+const worker = new Worker('worker.js', {type: 'module'}), lessons = teaches(worker, openCamera);
 
 /** @param {Blob} file @param {Box | null} box */
 function ask(file, box = null) {
@@ -44,8 +35,10 @@ worker.onmessage = ({data}) => {
     find('loading').hidden = ready || data.kind !== 'loading';
     if (data.kind === 'loading' && !photo) say('Loading the network. It comes once; after that the page needs no connection.');
     if (data.kind === 'failed') { failed = true; say(''); refuse(data.said); }
-    if (data.kind === 'ready') { ready = true; describe(data.card); say(photo ? 'Looking …' : 'Ready.'); keep(); }
-    if (data.kind === 'answer' && data.id === asked && !failed) { say(''); show(data); }
+    if (data.kind === 'ready') { ready = true; describe(data.card); say(photo ? 'Looking …' : 'Ready.'); keep().catch(() => {}); }
+    if (data.kind === 'answer' && data.id === asked && !failed) { say(''); show(data); } else data.photo?.close();
+    if (data.kind === 'taught') describe(data.card);
+    lessons.hear(data);
 };
 worker.onerror = e => {
     e.preventDefault();
@@ -62,8 +55,8 @@ function describe({classes, metrics}) {
     const models = (/** @type {string} */ b) => classes.filter(o => o.brand === b).map(o => o.model).join(', ');
     find('known').querySelector('tbody')?.replaceChildren(...brands.map(b =>
         make('tr', {}, make('th', {scope: 'row'}, b), make('td', {}, models(b)))));
-    if (metrics?.precision_when_sure) find('measured').textContent = `Measured on ${metrics.pictures} photos that it had not learned from: `
-        + `it gave ${percent(metrics.coverage)} of them a name, and ${percent(metrics.precision_when_sure)} of those names were right.`;
+    find('measured').textContent = metrics?.precision_when_sure ? `Measured on ${metrics.pictures} photos that it had not learned from: `
+        + `it gave ${percent(metrics.coverage)} of them a name, and ${percent(metrics.precision_when_sure)} of those names were right.` : '';
     find('card').hidden = false;
 }
 
@@ -95,7 +88,7 @@ function likeliest(a, n) {
     });
     const given = a.sure ? '' : 'If it is one of the models that I know, these are the likeliest. ';
     const form = make('form', {'aria-label': 'The three likeliest'}, make('p', {}, `${given}Choose one to see what speaks for it.`), ...bars);
-    return a.sure ? form : make('details', {}, make('summary', {}, 'The nearest of what I know'), form);
+    return a.sure ? form : make('details', a.taught ? {open: ''} : {}, make('summary', {}, 'The nearest of what I know'), form);
 }
 
 const keys = 'Box. Arrow keys move it, with Shift they resize it, Enter asks again, Escape removes it.';
@@ -106,8 +99,8 @@ function show(found) {
     const {title, said} = headline(found.answer);
     const box = make('div', {class: 'box', tabindex: '0', role: 'group', 'aria-label': keys, hidden: ''});
     const figure = make('figure', {}, photoOf(found.photo), ...found.maps.map(canvasOf), box);
-    const slider = make('input', {type: 'range', name: 'strength', min: '0', max: '100', value: '60'});
-    slider.addEventListener('input', () => figure.style.setProperty('--strength', `${Number(/** @type {HTMLInputElement} */ (slider).value)/100}`));
+    const slider = /** @type {HTMLInputElement} */ (make('input', {type: 'range', name: 'strength', min: '0', max: '100', value: '60'}));
+    slider.addEventListener('input', () => figure.style.setProperty('--strength', `${Number(slider.value)/100}`));
     const draw = make('button', {type: 'button', name: 'draw'}, 'Draw a box around the shoe');
     const back = make('button', {type: 'button', name: 'whole'}, 'Back to the whole photo');
     back.addEventListener('click', () => photo && ask(photo));
@@ -127,10 +120,7 @@ const smallest = .03; // share of the photo; what is smaller was a click
 
 /** A box within what is shown, as a box within the photo
  * @param {Box} b @returns {Box} */
-function inPhoto(b) {
-    const [left, top, right, bottom] = part ?? [0, 0, 1, 1], [w, h] = [right - left, bottom - top];
-    return [left + b[0]*w, top + b[1]*h, left + b[2]*w, top + b[3]*h];
-}
+const inPhoto = b => /** @type {Box} */ (within(b, part ?? [0, 0, 1, 1], 1, 1));
 
 /** @param {HTMLElement} figure @param {HTMLElement} frame @param {HTMLElement} button */
 function draws(figure, frame, button) {
@@ -190,24 +180,39 @@ chooser.addEventListener('change', () => {
     chooser.value = ''; // so that the same photo can be chosen again
 });
 
-/** @param {DataTransfer | null} data */
-function take(data) {
-    if (data?.files[0]) return ask(data.files[0]);
+/** @param {DataTransfer | null} data @param {EventTarget | null} onto */
+function take(data, onto = null) {
+    const taught = lessons.takes(onto);
+    if (data?.files[0]) return taught ? lessons.take([...data.files]) : ask(data.files[0]);
     const what = data?.types.includes('text/uri-list') ? 'That is an address, not a picture.' : 'That is not a picture.';
-    refuse(`${what} Save the picture first, then drop the file here.`);
+    (taught ? lessons.say : refuse)(`${what} Save the picture first, then drop the file here.`);
 }
 document.addEventListener('dragover', e => e.preventDefault());
-document.addEventListener('drop', e => { e.preventDefault(); take(e.dataTransfer); });
-document.addEventListener('paste', e => take(e.clipboardData));
+document.addEventListener('drop', e => { e.preventDefault(); take(e.dataTransfer, e.target); });
+document.addEventListener('paste', e => { if (e.target !== find('name') || e.clipboardData?.files[0]) take(e.clipboardData, e.target); });
 
 const finder = /** @type {HTMLDialogElement} */ (find('finder')), video = /** @type {HTMLVideoElement} */ (finder.querySelector('video'));
-find('camera').hidden = !navigator.mediaDevices;
-find('camera').addEventListener('click', async () => {
+/** @type {(photos: Blob[]) => void} */ let give = () => {};
+/** @type {Blob[]} */ let taken = [];
+let several = false;
+
+let opening = false;
+
+/** @param {(photos: Blob[]) => void} to Gets what was taken @param {(said: string) => void} sorry @param {boolean} many More than one? */
+async function openCamera(to, sorry, many) {
+    if (opening) return; // a second camera would never be switched off
+    opening = true;
     try { video.srcObject = await navigator.mediaDevices.getUserMedia({video: {facingMode: 'environment', width: {ideal: 1920}}}); }
-    catch { return refuse('There is no camera, or the browser may not use it. Choose a photo instead.'); }
+    catch { return sorry('There is no camera, or the browser may not use it. Choose a photo instead.'); }
+    finally { opening = false; }
+    [give, several, taken] = [to, many, []];
+    find('taken').textContent = '';
+    /** @type {HTMLElement} */ (finder.querySelector('[name=close]')).textContent = many ? 'Done' : 'Close';
     finder.showModal();
-    video.play();
-});
+    video.play().catch(() => {}); // closed before it could
+}
+find('camera').hidden = !navigator.mediaDevices;
+find('camera').addEventListener('click', () => openCamera(([o]) => ask(o), refuse, false));
 finder.addEventListener('click', e => {
     const name = /** @type {HTMLElement} */ (e.target).getAttribute('name');
     if (name === 'take') snap();
@@ -216,18 +221,24 @@ finder.addEventListener('click', e => {
 finder.addEventListener('close', () => {
     if (video.srcObject instanceof MediaStream) for (const o of video.srcObject.getTracks()) o.stop();
     video.srcObject = null;
+    if (taken.length) give(taken);
 });
 
 function snap() {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
     canvas.getContext('2d')?.drawImage(video, 0, 0);
-    finder.close();
-    canvas.toBlob(o => o ? ask(o) : refuse('The camera gave no picture. Try again.'), 'image/jpeg', .95);
+    canvas.toBlob(o => {
+        if (!o) { find('taken').textContent = 'The camera gave no picture. Try again.'; return; }
+        if (!finder.open) return give([o]); // it was closed meanwhile
+        taken.push(o);
+        if (several) find('taken').textContent = `${taken.length} taken`; else finder.close();
+    }, 'image/jpeg', .95);
 }
 
 // Without a connection, and when there is a newer version
 
+/** Fails in some private windows, where the page does without */
 async function keep() {
     if (!navigator.serviceWorker) return; // on a page that came neither by https nor from this machine
     const found = await navigator.serviceWorker.register('sw.js');

@@ -8,7 +8,10 @@ import {blank, paste, reduce, round} from './squares.js';
 
 export class BadImage extends Error {
     /** @param {string} reason Half a sentence */
-    constructor(reason) { super(`This picture cannot be used: ${reason}.`); }
+    constructor(reason) {
+        super(`This picture cannot be used: ${reason}.`);
+        this.reason = reason;
+    }
 }
 
 /** @param {Uint8Array} data @param {number} from @param {number} to */
@@ -159,7 +162,7 @@ export function checkSize(width, height, {limits}) {
 }
 
 /** Check a file without unpacking it
- * @param {Blob} file @param {Door} door @returns {Promise<string>} Its format */
+ * @param {Blob} file @param {Door} door */
 async function checked(file, door) {
     if (file.size > door.limits.max_megabytes*1e6) throw new BadImage(`the file is larger than ${door.limits.max_megabytes} MB`);
     let data;
@@ -174,7 +177,7 @@ async function checked(file, door) {
     if (size[0]*size[1] > door.bomb && format !== 'HEIF')
         throw new BadImage(`it has more pixels than the ${door.limits.max_megapixels} million that are allowed`);
     checkSize(size[0], size[1], door);
-    return format;
+    return {format, data};
 }
 
 // Unpacking
@@ -182,12 +185,12 @@ async function checked(file, door) {
 /** What the browser makes of a file, turned upright and in sRGB
  * @param {Blob} file @param {Door} door */
 export async function unpack(file, door) {
-    const format = await checked(file, door);
+    const {format, data} = await checked(file, door);
     let bitmap;
     try { bitmap = await createImageBitmap(file); }
     catch { throw new BadImage(format === 'HEIF' ? 'this browser does not open HEIF; save it as JPEG or PNG' : damaged); }
-    checkSize(bitmap.width, bitmap.height, door);
-    return {format, bitmap};
+    try { checkSize(bitmap.width, bitmap.height, door); } catch (e) { bitmap.close(); throw e; }
+    return {format, bitmap, data};
 }
 
 const tile = 1024; // pixels: phones have canvases of a few million pixels and no more

@@ -26,6 +26,14 @@ export function crop(im, [left, top, right, bottom]) {
     return part;
 }
 
+/** @param {Picture} im */
+export function mirror(im) {
+    const other = blank(im.width, im.height);
+    for (let y = 0, at = 0; y < im.height; y++) for (let x = im.width - 1; x >= 0; x--, at += 3)
+        other.data.set(im.data.subarray(3*(y*im.width + x), 3*(y*im.width + x + 1)), at);
+    return other;
+}
+
 /** Lay one picture over another; what reaches beyond it is cut off
  * @param {Picture} onto @param {Picture} im @param {number} left @param {number} top */
 export function paste(onto, im, left, top) {
@@ -137,7 +145,7 @@ export function fitSquare(im, side, box) {
 
 /** background_colour: null unless most of the edge is of about one colour
  * @param {Picture} im @param {Margins} m */
-function backgroundColour({width, height, data}, m) {
+export function backgroundColour({width, height, data}, m) {
     /** @type {number[]} */ const edge = [];
     for (let x = 0; x < width; x++) edge.push(x, (height - 1)*width + x);
     for (let y = 0; y < height; y++) edge.push(y*width, y*width + width - 1);

@@ -1,118 +1,91 @@
-// Loads the network and answers, beside the page, so that nothing on it stutters.
-import {answer, evidence, heat, smallPart, spokeFor, where, within} from './answers.js';
-import {BadImage, checkSize, draft, inPixels, pixels, unpack} from './pictures.js';
-import {crop, fitSquare, subjectBox} from './squares.js';
+// Loads the network, answers and is taught, beside the page, so that nothing on it stutters.
+import {nameOf} from './answers.js';
+import {sha256} from './folder.js';
+import {Learner} from './learn.js';
+import {lookTwice, mapsOf, picture} from './look.js';
+import {BadImage, checkSize, inPixels, unpack} from './pictures.js';
+import {classOf, toLabel} from './teach.js';
 
-/** @typedef {import('./answers.js').Answer} Answer */
 /** @typedef {import('./answers.js').Card} Card */
+/** @typedef {import('./learn.js').Network} Network */
+/** @typedef {import('./learn.js').Teaching} Teaching */
 /** @typedef {import('./squares.js').Box} Box */
-/** @typedef {import('./squares.js').Picture} Picture */
-/** @typedef {import('./pictures.js').Door & import('./squares.js').Margins & import('./answers.js').Thresholds
- *     & {sizes: Record<string, number>, map_side: number}} Numbers numbers.json */
-/** @typedef {{maps: Float32Array, answer: Answer, seen: Box, closer: Box | null}} Look `seen` is what the square shows, in shares */
-/** @typedef {{name: string, width: number, height: number, pixels: Uint8ClampedArray<ArrayBuffer>, where: string}} EvidenceMap */
+/** @typedef {import('./look.js').Rules & {sizes: Record<string, number>, sha256: Record<string, string>, teach?: Teaching}} Numbers
+ *     numbers.json */
 
-const folder = new URL('.', location.href), runtime = `${folder}runtime/`;
-const shown = 3; // of the likeliest
+const folder = `${new URL('.', location.href)}`, runtime = `${folder}runtime/`;
+
+/** A file of the page. What a browser has kept of it may be of another version, so the host is asked whether it is
+ * @param {string} path */
+async function found(path) {
+    const said = await fetch(folder + path, {cache: 'no-cache'}).catch(() => { throw Error(gone(path)); });
+    if (!said.ok) throw Error(`${path} is missing (${said.status}).`);
+    return said;
+}
+const gone = (/** @type {string} */ path) => `${path} could not be fetched: the connection is gone. Try again when it is back.`;
 
 /** @param {string} path */
-async function json(path) {
-    const said = await fetch(folder + path, {cache: 'no-cache'});
-    if (!said.ok) throw Error(`${path} is missing (${said.status}).`);
-    return said.json();
+const json = async path => (await found(path)).json();
+
+/** A file that is what it should be
+ * @param {string} path @param {string} version Its sha256 @param {(n: number) => void} more Hears of bytes that have come, unpacked */
+async function checked(path, version, more = () => {}) {
+    const parts = [], reader = /** @type {ReadableStream<Uint8Array<ArrayBuffer>>} */ ((await found(path)).body).getReader();
+    try { for (let part; !(part = await reader.read()).done; more(part.value.length)) parts.push(part.value); }
+    catch { throw Error(gone(path)); }
+    const data = await new Blob(parts).arrayBuffer();
+    if (await sha256(data) !== version) throw Error(`${path} is not the file that was put here: its sha256 differs. Load the page again.`);
+    return data;
 }
 
-/** Fetches large files and tells how far they have come, counted in bytes after unpacking
+/** Tells how far the large files have come
  * @param {Record<string, number>} sizes */
-function loader(sizes) {
+function counter(sizes) {
     const all = Object.values(sizes).reduce((a, b) => a + b, 0);
     let done = 0;
-    return async (/** @type {string} */ path, /** @type {string} */ version) => {
-        const said = await fetch(`${folder}${path}?${version}`);
-        if (!said.ok || !said.body) throw Error(`${path} is missing (${said.status}).`);
-        const parts = [], reader = said.body.getReader();
-        for (let part; !(part = await reader.read()).done;) {
-            parts.push(part.value);
-            done += part.value.length;
-            postMessage({kind: 'loading', share: Math.min(1, done/all)});
-        }
-        return new Blob(parts).arrayBuffer();
-    };
+    return (/** @type {number} */ n) => postMessage({kind: 'loading', share: Math.min(1, (done += n)/all)});
 }
 
-/** @param {ArrayBuffer} data @param {string} sha256 @param {string} path */
-async function check(data, sha256, path) {
-    if (!crypto.subtle) throw Error('Browsers check files only on pages that come by https or from this machine (localhost). Open this one so.');
-    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', data));
-    const found = Array.from(digest, o => o.toString(16).padStart(2, '0')).join('');
-    if (found !== sha256) throw Error(`${path} is not the file that was put here: its sha256 differs. Load the page again.`);
+/** @param {any} ort ONNX Runtime @param {ArrayBuffer | Uint8Array} model @param {Card} card @returns {Promise<Network>} */
+async function opened(ort, model, card) {
+    const session = await ort.InferenceSession.create(new Uint8Array(model), {executionProviders: ['wasm']});
+    /** @type {Network['run']} */
+    const run = async square => {
+        const given = new ort.Tensor('uint8', square.data, [1, square.height, square.width, 3]);
+        const {logits, evidence, features} = await session.run({[session.inputNames[0]]: given});
+        return {logits: logits.data, maps: evidence.data, features: features?.data};
+    };
+    await run({width: card.detail, height: card.detail, data: new Uint8Array(3*card.detail**2)}); // the first run takes longer
+    return {card, run, close: () => session.release()};
 }
 
 async function load() {
-    /** @type {[Card, Numbers & {sha256: Record<string, string>}]} */
+    if (!crypto.subtle)
+        throw Error('Browsers check files only on pages that come by https or from this machine (localhost). Open this one so.');
+    /** @type {[Card, Numbers]} */
     const [card, numbers] = await Promise.all([json('model/model.json'), json('numbers.json')]);
-    const fetched = loader(numbers.sizes), wasm = 'runtime/ort-wasm-simd-threaded.wasm', network = 'model/model.onnx';
-    const [ort, binary, model] = await Promise.all([import('./runtime/ort.wasm.min.mjs'),
-        fetched(wasm, numbers.sha256[wasm]), fetched(network, card.sha256['model.onnx'])]);
-    await Promise.all([check(model, card.sha256['model.onnx'], network), check(binary, numbers.sha256[wasm], wasm)]);
+    const more = counter(numbers.sizes), wasm = 'runtime/ort-wasm-simd-threaded.wasm';
+    const [ort, binary, model] = await Promise.all([import('./runtime/ort.wasm.min.mjs'), checked(wasm, numbers.sha256[wasm], more),
+        checked('model/model.onnx', card.sha256['model.onnx'], more)]);
     ort.env.wasm.numThreads = 1; // more need headers that few hosts of static pages send
     ort.env.wasm.wasmPaths = {mjs: `${runtime}ort-wasm-simd-threaded.mjs`};
     ort.env.wasm.wasmBinary = binary;
-    const session = await ort.InferenceSession.create(new Uint8Array(model), {executionProviders: ['wasm']});
-    /** @param {Picture} square @returns {Promise<{logits: Float32Array, maps: Float32Array}>} */
-    const run = async square => {
-        const given = new ort.Tensor('uint8', square.data, [1, square.height, square.width, 3]);
-        const {logits, evidence} = await session.run({[session.inputNames[0]]: given}, ['logits', 'evidence']);
-        return {logits: logits.data, maps: evidence.data};
-    };
-    await run({width: card.detail, height: card.detail, data: new Uint8Array(3*card.detail**2)}); // the first run takes longer
-    return {card, numbers, run};
+    /** @type {import('./learn.js').Start['file']} */
+    const file = async path => numbers.sha256[path] ? checked(path, numbers.sha256[path]) : new ArrayBuffer(0);
+    const open = opened.bind(null, ort), network = await open(model, card), {teach: teaching} = numbers;
+    return {numbers, network, learner: teaching && new Learner({card, rules: numbers, teaching, model, folder, open, file}, network)};
 }
 const loaded = load();
-loaded.then(({card, numbers}) => postMessage({kind: 'ready', card, limits: numbers.limits}),
-    e => postMessage({kind: 'failed', said: String(e.message ?? e)}));
 
-/** SneakerClassifier._look: an answer, and, where it is not likely, the small part that spoke for it
- * @param {Picture} im @returns {Promise<Look>} */
-async function look(im) {
-    const {card, numbers, run} = await loaded;
-    const [left, top, right, bottom] = subjectBox(im, numbers), box = [left, top, right, bottom];
-    const {logits, maps} = await run(fitSquare(im, card.detail, box)), p = answer(logits, card, numbers);
-    const seen = within([0, 0, 1, 1], box, im.width, im.height);
-    if (p.confidence >= numbers.likely) return {maps, answer: p, seen, closer: null};
-    const i = card.classes.findIndex(o => o.label === p.label), grid = spokeFor(maps, i, card.classes.length);
-    const part = smallPart(grid, right - left, bottom - top, numbers);
-    return {maps, answer: p, seen, closer: part && within(part, box, im.width, im.height)};
-}
+// One thing at a time: a network is not changed while it is asked.
 
-/** SneakerClassifier._look_twice
- * @param {Picture} im @returns {Promise<Look>} */
-async function lookTwice(im) {
-    const {numbers} = await loaded, first = await look(im);
-    if (!first.closer) return first;
-    const box = inPixels(first.closer, im);
-    if (Math.min(box[2] - box[0], box[3] - box[1]) < numbers.limits.min_side) return first;
-    const second = await look(crop(im, box));
-    if (second.answer.confidence < numbers.clear) return first;
-    return {...second, answer: {...second.answer, box: first.closer}, seen: within(second.seen, box, im.width, im.height)};
-}
-
-/** @param {Look} found @param {{width: number, height: number}} im @returns {Promise<EvidenceMap[]>} */
-async function mapsOf({maps, answer, seen}, im) {
-    const {card, numbers} = await loaded, scale = Math.min(1, numbers.map_side/Math.max(im.width, im.height));
-    const [width, height] = [im.width, im.height].map(o => Math.max(1, Math.round(scale*o)));
-    return answer.scores.slice(0, shown).map(({label, name}) => {
-        const i = card.classes.findIndex(o => o.label === label);
-        const spoke = evidence(spokeFor(maps, i, card.classes.length), seen, width, height);
-        return {name, width, height, pixels: heat(spoke), where: where(spoke, width)};
-    });
-}
-
-/** A part of a picture as the network needs it
- * @param {{format: string, bitmap: ImageBitmap}} file @param {Box} part In pixels @param {boolean} cut */
-async function picture({format, bitmap}, part, cut) {
-    const {card} = await loaded, times = draft(part[2] - part[0], part[3] - part[1], card.detail);
-    return pixels(bitmap, part, format === 'JPEG' || cut ? times : 1);
+const woken = loaded.then(({learner}) => learner?.refresh()).catch(tell);
+/** @type {Promise<unknown>} */ let last = woken;
+/** @template T @param {() => Promise<T>} what @returns {Promise<T>} */
+function inTurn(what) {
+    const next = last.then(what);
+    last = next.catch(() => {});
+    return next;
 }
 
 const largest = 1600; // pixels of a photo that is shown
@@ -130,22 +103,95 @@ function toShow(bitmap, [left, top, right, bottom]) {
 
 /** @param {Blob} file @param {Box | null} box The part to look at, in shares of the sides */
 async function ask(file, box) {
-    const {numbers} = await loaded, unpacked = await unpack(file, numbers), {bitmap} = unpacked;
+    const {numbers, ...start} = await loaded, unpacked = await unpack(file, numbers), {bitmap} = unpacked;
     try {
         const part = inPixels(box ?? [0, 0, 1, 1], bitmap), size = {width: part[2] - part[0], height: part[3] - part[1]};
         checkSize(size.width, size.height, numbers);
-        const found = await lookTwice(await picture(unpacked, part, !!box));
-        return {answer: found.answer, maps: await mapsOf(found, size), photo: toShow(bitmap, part)};
+        const network = start.learner?.network ?? start.network;
+        const found = await lookTwice(picture(unpacked, part, !!box, network.card), network, numbers);
+        return {answer: found.answer, maps: mapsOf(found, size, network.card, numbers), photo: toShow(bitmap, part)};
     } finally { bitmap.close(); }
 }
 
-onmessage = async ({data: {id, file, box}}) => {
+/** @param {number} id @param {Blob} file @param {Box | null} box */
+async function reply(id, file, box) {
     try {
-        const answered = await ask(file, box);
+        const answered = await inTurn(() => ask(file, box));
         postMessage({kind: 'answer', id, ...answered}, {transfer: [answered.photo]});
     }
     catch (e) {
         const said = e instanceof BadImage ? e.message : `Something went wrong: ${e instanceof Error ? e.message : e}`;
         postMessage({kind: 'answer', id, error: said});
     }
+}
+
+// Teaching
+
+const changes = new BroadcastChannel(`sneakers ${folder}`); // to the same page in other tabs
+
+/** @type {string[]} */ let unsaid = []; // until all that was begun is done
+/** @param {unknown} said A sentence, or an error with one */
+function tell(said) { unsaid.push(said instanceof Error ? said.message : String(said)); }
+
+/** @type {Promise<unknown>} */ let doing = woken;
+let begun = 0;
+
+/** Do something after all that was begun before, and tell what is taught then
+ * @param {(learner: Learner) => Promise<void>} what */
+async function teaching(what) {
+    const {learner} = await loaded;
+    if (!learner) return;
+    begun++;
+    await (doing = doing.then(() => what(learner)).catch(tell));
+    postMessage({kind: 'taught', card: learner.network.card, reports: learner.reports(), others: learner.others, known: learner.fit.labels,
+        said: unsaid});
+    if (!--begun) unsaid = [];
+}
+
+/** @param {Learner} learner @param {string} name @param {{name: string, file: Blob}[]} photos */
+async function teach(learner, name, photos) {
+    const label = toLabel(name);
+    await learner.prepare();
+    try {
+        for (const [i, {name, file}] of photos.entries()) {
+            postMessage({kind: 'teaching', said: `Looking at photo ${i + 1} of ${photos.length} …`});
+            const why = await inTurn(() => learner.add(label, file));
+            if (why) tell(`${name} taught nothing: ${why}.`);
+        }
+        postMessage({kind: 'teaching', said: 'Learning …'});
+    } catch (e) { tell(e); }
+    await inTurn(() => learner.refresh());
+    changes.postMessage('changed');
+    const called = nameOf(classOf(label));
+    if (learner.labels().includes(label)) tell(`${called} is in use: the page knows ${learner.network.card.classes.length} models now.`);
+    else if (learner.names().includes(label)) tell(`${called} is not in use yet: it needs ${learner.start.teaching.least} photos or more.`);
+}
+
+/** @param {Learner} learner @param {string[] | null} key */
+async function forget(learner, key) {
+    await inTurn(() => learner.forget(key));
+    changes.postMessage('changed');
+    const all = !key ? 'What could not be used' : key.length ? nameOf(classOf(key[0])) : 'All that was taught';
+    tell(key?.[1] ? 'The photo is left out.' : `${all} is forgotten.`);
+}
+
+changes.onmessage = () => teaching(o => inTurn(() => o.refresh()));
+
+/** @param {Learner} learner */
+async function takeAlong(learner) {
+    postMessage({kind: 'teaching', said: 'Packing …'});
+    postMessage({kind: 'folder', zip: await learner.zipped()});
+    tell('taught.zip holds a model folder. Unpacked, it goes to sneaker-predict or sneaker-app, with --model.');
+}
+
+onmessage = ({data}) => {
+    if (data.file) reply(data.id, data.file, data.box);
+    if (data.teach) teaching(o => teach(o, data.teach.name, data.teach.photos));
+    if ('forget' in data) teaching(o => forget(o, data.forget));
+    if (data.folder) teaching(takeAlong);
 };
+
+woken.then(() => loaded).then(async ({network, learner}) => {
+    await teaching(async () => {});
+    postMessage({kind: 'ready', card: (learner ?? {network}).network.card});
+}).catch(e => postMessage({kind: 'failed', said: String(e.message ?? e)}));

@@ -1,0 +1,67 @@
+"""When is it worth to train instead of to teach? The same few photos, taught in seconds and trained in minutes
+
+    python benchmarks/quality_learn.py FOLDER models/learn [--draws 3]
+
+FOLDER has a manifest.csv. Some photos of each of four models that the network cannot name are taught, and trained with the settings as
+they are; the photos asked are of other groups. Each training stays in models/learn and is not repeated. (Recorded with the network before:
+the bundled one has learned half of these photos as nothing that is known and keeps the others back, so it is not trained on them.)
+"""
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from common import photos as listed, record, root
+from fastcore.script import call_parse
+from quality_teach import drawn, models
+from sneaker_classifier.export import export_model
+from sneaker_classifier.predict import SneakerClassifier
+from sneaker_classifier.settings import load_settings
+from sneaker_classifier.train import train
+
+few = 5,10,20   # of more than 20 photos there are too few models
+
+def with_names(folder):
+    "Photos whose model is known and outside of what the network can name"
+    name_of = {label:name for name,labels in models.items() for label in labels}
+    table = listed(folder, 'other_models')
+    return table[table.label.isin(name_of)].assign(model=lambda t: t.label.map(name_of)).reset_index(drop=True)
+
+def taught(clf, photos):
+    began = time.perf_counter()
+    return clf.teach(photos, beside=False), time.perf_counter()-began
+
+def trained(photos, out, settings):
+    "The model of a training, made only once, and its seconds"
+    took = out/'seconds.txt'
+    if not took.is_file():
+        began = time.perf_counter()
+        items = pd.DataFrame([(o, label, o) for label,files in photos.items() for o in files], columns=['file', 'label', 'group'])
+        learn,items,_ = train(items, out, settings)
+        export_model(learn, items, out, settings)
+        took.write_text(f'{time.perf_counter()-began:.0f}')
+    return SneakerClassifier.load(out),float(took.read_text())
+
+def found(clf, table, parts):
+    "Mean over the models of the share that is named rightly"
+    return np.mean([np.mean([p.label==name for p in clf.predict_many(table.file[asked])]) for name,(_,asked) in parts.items()])
+
+@call_parse
+def main(
+    photos:str,  # Folder with a manifest
+    out:str,     # Where the models go
+    draws:int=3
+):
+    table,clf,settings,rows = with_names(photos),SneakerClassifier.load(),load_settings(root/'settings.ini'),[]
+    for n in few:
+        shares,seconds = [],[]
+        for i in range(draws):
+            parts = drawn(table, n, 'group', np.random.default_rng(i))
+            chosen = {name:list(table.file[t]) for name,(t,_) in parts.items()}
+            ways = taught(clf, chosen),trained(chosen, Path(out)/f'{n}_{i}', settings)
+            shares.append([found(o, table, parts) for o,_ in ways])
+            seconds.append([s for _,s in ways])
+        (teach,fit),(quick,slow) = 100*np.mean(shares, 0),np.mean(seconds, 0)
+        rows.append(dict(what=f'{n} photos of each of 4 models: found', ours=teach, unit='%', peer='trained', theirs=fit,
+            remark=f'mean of {draws} draws; {quick:.1f} s beside {slow:.0f} s'))
+    record('quality_learn', rows)
