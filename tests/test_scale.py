@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageOps
 from conftest import command, root
+from made import changed_settings
 from test_commands import check_stopped, on_unix, press, started
 
 from sneaker_classifier import SneakerClassifier, scale
@@ -224,21 +225,29 @@ def test_cleaned_on_ray_and_here(raw, ray, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(there.items, here.items)
 
 
-def losses(said):
-    "Of the pictures kept back, epoch by epoch"
-    return [float(o) for o in re.findall(r'^\d+ +[\d.]+ +([\d.]+) +[\d.]+ +\d\d:\d\d', said.replace('\r', '\n'), flags=re.M)]
+@pytest.fixture(scope='module')
+def few_epochs(tmp_path_factory):
+    "Settings of a training in two cycles that takes seconds"
+    training = dict(architecture='tf_efficientnet_lite0', start='imagenet', epochs=6, second_cycle=2, detail=64, size=64, predict_size=64,
+        batch_size=16, learning_rate=0.004)
+    return changed_settings(tmp_path_factory.mktemp('settings')/'settings.ini', training=training)
 
-def test_two_processes_train_as_one(photos, trained, quick_settings, tmp_path):
-    (alone,done),out = trained,tmp_path/'mine'
-    args = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, '-m', 'sneaker_classifier.export',
-        '--data', photos, '--out', out, '--settings', quick_settings]
+def model_of(how, photos, settings, out):
+    "Model card and training losses, epoch by epoch, of a training that is started in some way"
+    args = [sys.executable, '-m', *how, 'sneaker_classifier.export', '--data', photos, '--out', out, '--settings', settings]
     env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONIOENCODING='utf-8')
-    two = subprocess.run([sys.executable, *map(str, args)], cwd=root, env=env, capture_output=True, text=True, encoding='utf-8')
+    done = subprocess.run([*map(str, args)], cwd=root, env=env, capture_output=True, text=True, encoding='utf-8')
+    assert done.returncode==0 and done.stdout.count('The model is in')==1, done.stderr
+    losses = re.findall(r'^\d+ +([\d.]+) +[\d.]+ +[\d.]+ +\d\d:\d\d', done.stdout.replace('\r', '\n'), flags=re.M)
+    return SneakerClassifier.load(out).card, [float(o) for o in losses]
 
-    assert two.returncode==0, two.stderr
-    assert two.stdout.count('The model is in')==1 and {o.name for o in out.iterdir()}=={o.name for o in alone.iterdir()}
-    assert (out/'split.csv').read_text()==(alone/'split.csv').read_text()
-    a,b = (SneakerClassifier.load(o).card['provenance'] for o in (alone, out))
-    assert {k:v for k,v in a.items() if k!='created'}=={k:v for k,v in b.items() if k!='created'}
-    one,both = losses(done.stdout),losses(two.stdout)
-    assert len(one)==len(both)==16 and both[-1]<both[0] and abs(np.mean(one[-4:])-np.mean(both[-4:]))<0.3
+def test_two_processes_train_as_one(photos, few_epochs, tmp_path):
+    two_processes = 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, '-m'
+    (a,one),(b,both) = (model_of(how, photos, few_epochs, tmp_path/name) for name,how in dict(one=(), two=two_processes).items())
+
+    assert {o.name for o in (tmp_path/'two').iterdir()}=={o.name for o in (tmp_path/'one').iterdir()}
+    assert (tmp_path/'two'/'split.csv').read_text()==(tmp_path/'one'/'split.csv').read_text()
+    for card in a,b: del card['provenance']['created']
+    assert a['provenance']==b['provenance']
+    # With seeds 1 to 3 they differed by 0.03, 0.04 and 0.01, and fell by 0.14 to 0.43.
+    assert len(one)==len(both)==8 and both[-1]<both[0]-0.1 and abs(np.mean(one)-np.mean(both))<0.1
