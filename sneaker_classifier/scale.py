@@ -9,11 +9,11 @@ __all__ = ['engines', 'Part', 'parts_of', 'answers_about', 'on_this_machine', 'r
            'SpreadPrints', 'alike_on_ray', 'CleanOnRay', 'clean_on_ray']
 
 # %% ../nbs/14_scale.ipynb #past-imports
-import io, json, logging, os, pickle, re, socket, time
+import gc, io, json, logging, os, pickle, re, socket, time
 from collections import Counter
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import tee
 from pathlib import Path
 from zlib import crc32
@@ -21,13 +21,15 @@ from zlib import crc32
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fastcore.basics import chunked
 from pyarrow import fs
 from tqdm.auto import tqdm
 
 from .commands import held
 from .copies import Prints, alike_pairs, find_groups, fingerprint_file
 from .files import SneakerError, is_left_behind, one_at_a_time, reading, sha256_of, usable_cores, write_whole
-from .predict import ModelError, SneakerClassifier, bundled, find_pictures
+from .images import BadImage
+from .predict import ModelError, Prediction, SneakerClassifier, bundled, find_pictures
 
 # %% ../nbs/14_scale.ipynb #past-files
 def _store(root): return fs.FileSystem.from_uri(root) if '://' in root else (fs.LocalFileSystem(), root)
@@ -133,6 +135,11 @@ def _row(name, p):
     known = dict(file=str(name).encode('utf-8', 'backslashreplace').decode(), reason=p.error)
     return known if p.error else known|{o:getattr(p, o) for o in _schema.names[1:-1]}
 
+def _file_of(rows):
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, _schema), out)
+    return out.getvalue()
+
 def answers_about(
     part:Part,
     clf:SneakerClassifier,
@@ -141,10 +148,7 @@ def answers_about(
     "Name the sneakers in the pictures of a part"
     named,asked = tee(_sources(part))
     answers = clf.predict_many((o for _,o in asked), workers=cores*(_fetched if '://' in part.root else 1))
-    with closing(answers): rows = [_row(name, p) for p,(name,_) in zip(answers, named)]
-    out = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, _schema), out)
-    return out.getvalue()
+    with closing(answers): return _file_of([_row(name, p) for p,(name,_) in zip(answers, named)])
 
 # %% ../nbs/14_scale.ipynb #past-local
 def on_this_machine(
@@ -201,47 +205,69 @@ def running_ray():
 
 # %% ../nbs/14_scale.ipynb #past-workers
 def _made(work, here, row):
+    "What was made of an item, or what went wrong: all that Ray itself notices is that a process ended"
     # Names on disks may begin where the run was started.
     with suppress(OSError): os.chdir(here)
-    return dict(i=row['i'], made=pickle.dumps(work(pickle.loads(row['item']))))
+    try: made,wrong = pickle.dumps(work(pickle.loads(row['item']))),''
+    except Exception as e: made,wrong = b'',_last_line(e)
+    return dict(i=row['i'], made=made, wrong=wrong)
 
 class _Worker:
     "A process of Ray's that keeps open what its work needs"
-    def __init__(self, kind, args, here): self.work,self.here = kind(*args),here
-    def __call__(self, row): return _made(self.work, self.here, row)
+    def __init__(self, kind, args, here): self.kind,self.args,self.here = kind,args,here
+    @cached_property
+    def work(self): return self.kind(*self.args)
+    def __call__(self, row): return _made(lambda o: self.work(o), self.here, row)
 
 def _cores(ray):
-    "How many cores are free, for a worker each; those that have just been given back take a moment"
-    end = time.monotonic()+_patience
-    while not (cores := int(ray.available_resources().get('CPU', 0))) and time.monotonic()<end: time.sleep(.1)
+    "How many cores are free, for a worker each; those of what came before take a moment, and errors may keep them"
+    start,there = time.monotonic(),ray.cluster_resources().get('CPU', 0)
+    while (cores := int(ray.available_resources().get('CPU', 0)))<there and time.monotonic()-start<(1 if cores else _patience):
+        gc.collect()
+        time.sleep(.1)
     if cores: return cores
-    raise SneakerError(f"Ray has no free core: {ray.cluster_resources().get('CPU', 0):g} are there and all are taken. "
-        'Wait for whatever runs there, or add machines.')
+    raise SneakerError(f'Ray has no free core: {there:g} are there and all are taken. Wait for whatever runs there, or add machines.')
 
+# %% ../nbs/14_scale.ipynb #past-dataset
 _start_within = 300   # seconds until workers that do not come are given up
+_tries = 3            # at an item whose workers end, before it is given up
 
 def _dataset(ray, items, work, args):
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False
-    context.wait_for_min_actors_s = _start_within
     rows,cores = [dict(i=i, item=ray.cloudpickle.dumps(o)) for i,o in enumerate(items)],min(_cores(ray), len(items))
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-    if not isinstance(work, type): return dataset.map(partial(_made, partial(work, *args), os.getcwd()), num_cpus=1)
-    return dataset.map(_Worker, num_cpus=1, fn_constructor_args=(work, args, os.getcwd()), compute=ray.data.ActorPoolStrategy(size=cores))
+    context = dataset.context
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.wait_for_min_actors_s = _start_within
+    context.max_errored_blocks = -1   # An item that was given up does not end the others.
+    if not isinstance(work, type):
+        return dataset.map(partial(_made, partial(work, *args), os.getcwd()), num_cpus=1, max_retries=_tries-1)
+    # What waits at a worker would be tried again as well when that ends.
+    workers = ray.data.ActorPoolStrategy(size=cores, max_tasks_in_flight_per_actor=1)
+    return dataset.map(_Worker, num_cpus=1, fn_constructor_args=(work, args, os.getcwd()), compute=workers, max_task_retries=_tries-1)
 
 # %% ../nbs/14_scale.ipynb #past-spread-code
+def _give_up(item):
+    raise SneakerError(f'Ray cannot go on: {_tries} workers ended at the same piece of work, most likely for want of memory. '
+        'What is done is kept; start again to go on.')
+
 def spread(
-    items:list, # What there is to do
-    work,       # A function of `args` and one of `items`; or a class of `args`, of which each worker makes a function of an item
-    *args
-):              # Iterator of the number of an item and of what was made of it, as they are done
+    items:list,    # What there is to do
+    work,          # A function of `args` and one of `items`; or a class of `args`, of which each worker makes a function of an item
+    *args,
+    lost=_give_up  # Of an item that its workers end at: what stands for what is made of it
+):                 # Iterator of the number of an item and of what was made of it, as they are done
     "Do something on all free cores that Ray has; raises `SneakerError` where it cannot go on"
     if not items: return
+    left = dict(enumerate(items))
     with running_ray() as ray:
         try:
-            for row in _dataset(ray, items, work, args).iter_rows(): yield row['i'], pickle.loads(row['made'])
+            for row in _dataset(ray, items, work, args).iter_rows():
+                if row['wrong']: raise SneakerError(f"Ray cannot go on: {row['wrong']} What is done is kept; start again to go on.")
+                del left[row['i']]
+                yield row['i'], pickle.loads(row['made'])
         except (ray.exceptions.RayError, ray.data.exceptions.SystemException) as e:
             raise SneakerError(f'Ray cannot go on: {_last_line(e)} What is done is kept; start again to go on.') from None
+    for i,o in left.items(): yield i, lost(o)
 
 # %% ../nbs/14_scale.ipynb #past-on-ray-code
 def _how_to_open(clf): return None if clf.folder==bundled else str(clf.folder.resolve()), clf.limits, clf.card['sha256']
@@ -259,6 +285,23 @@ class _Answers(_Opened):
         if '://' in part.root or os.path.isdir(folder or '.'): return answers_about(part, self.clf, cores=1)
         raise SneakerError(f'{folder} is not on all machines of the cluster. Use a disk that all of them see, or an object store.')
 
+# %% ../nbs/14_scale.ipynb #past-one-by-one
+class _Single(_Opened):
+    def __call__(self, item):
+        name,src = item
+        return _row(name, *self.clf.predict_many([src], workers=1))
+
+def _ended_all(item): return _row(item[0], Prediction(error=str(BadImage(f'{_tries} processes that looked at it ended'))))
+
+def _one_by_one(part, clf):
+    "The file of a part that its workers end at: of its pictures, only the one to blame has no answer"
+    rows = []
+    for some in chunked(_sources(part), _mean):
+        found = dict(spread(some, _Single, *_how_to_open(clf), lost=_ended_all))
+        rows += [found[i] for i in range(len(some))]
+    return _file_of(rows)
+
+# %% ../nbs/14_scale.ipynb #past-on-ray-all
 def on_ray(
     parts:list,            # Of `Part`
     clf:SneakerClassifier,
@@ -267,10 +310,10 @@ def on_ray(
     "Look at parts with all free cores that Ray has"
     # The largest first, so that none is left with much to do at the end
     parts = sorted(parts, key=lambda o: -o.n)
-    with closing(spread(parts, _Answers, *_how_to_open(clf))) as found:
+    with running_ray(), closing(spread(parts, _Answers, *_how_to_open(clf), lost=lambda part: None)) as found:
         for i,file in found:
             started()
-            yield parts[i], file
+            yield parts[i], file or _one_by_one(parts[i], clf)
 
 engines = dict(local=on_this_machine, ray=on_ray)
 

@@ -168,6 +168,39 @@ def test_a_worker_that_is_killed_loses_nothing(pictures, local, ray, tmp_path, m
     pd.testing.assert_frame_equal(answers(tmp_path/'ray.parquet'), local, check_exact=True)
 
 
+class _EndingAnswers(scale._Answers):
+    def __call__(self, part):
+        if any(o.endswith(deadly.encode()) for o in part.files): os._exit(1)
+        return super().__call__(part)
+
+class _EndingSingle(scale._Single):
+    def __call__(self, item):
+        if item[0].endswith(deadly): os._exit(1)
+        return super().__call__(item)
+
+deadly = '0007.jpg'
+
+def test_a_picture_that_ends_its_workers_is_a_row(pictures, local, ray, tmp_path, monkeypatch):
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])   # Workers know of no tests.
+    for name,value in dict(_Answers=_EndingAnswers, _Single=_EndingSingle, _tries=2).items(): monkeypatch.setattr(scale, name, value)
+    place = pictures/'puma_suede'
+
+    n,_ = asked(place, tmp_path/'ray.parquet', engine='ray')
+
+    assert (n.total(), n['bad'])==(61, 2)
+    found,whole = answers(tmp_path/'ray.parquet'),local[local.file.str.contains('puma_suede')].reset_index(drop=True)
+    ended = found.file.str.endswith(deadly)
+    assert list(found.reason[ended])==['This picture cannot be used: 2 processes that looked at it ended.']
+    pd.testing.assert_frame_equal(found[~ended], whole[~ended], check_exact=True)
+
+
+def _end(item): os._exit(1)
+
+def test_work_that_ends_its_workers_is_said(ray, monkeypatch):
+    monkeypatch.setattr(scale, '_tries', 2)
+    with pytest.raises(SneakerError, match='2 workers ended at the same piece of work'): list(scale.spread([1], _end))
+
+
 def test_one_core_is_enough_and_none_is_said(pictures, ray, tmp_path, monkeypatch):
     monkeypatch.setattr(scale, '_patience', 1)
     @ray.remote(num_cpus=1)
