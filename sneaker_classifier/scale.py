@@ -9,11 +9,11 @@ __all__ = ['engines', 'Part', 'parts_of', 'answers_about', 'on_this_machine', 'r
            'SpreadPrints', 'alike_on_ray', 'CleanOnRay', 'clean_on_ray']
 
 # %% ../nbs/14_scale.ipynb #past-imports
-import gc, io, json, logging, os, pickle, re, socket, time
+import gc, io, json, logging, os, pickle, re, socket, time, warnings
 from collections import Counter
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import tee
 from pathlib import Path
 from zlib import crc32
@@ -214,10 +214,11 @@ def _made(work, here, row):
 
 class _Worker:
     "A process of Ray's that keeps open what its work needs"
-    def __init__(self, kind, args, here): self.kind,self.args,self.here = kind,args,here
-    @cached_property
-    def work(self): return self.kind(*self.args)
-    def __call__(self, row): return _made(lambda o: self.work(o), self.here, row)
+    def __init__(self, kind, args, here): self.open,self.here,self.work = partial(kind, *args),here,None
+    def do(self, item):
+        self.work = self.work or self.open()
+        return self.work(item)
+    def __call__(self, row): return _made(self.do, self.here, row)
 
 def _cores(ray):
     "How many cores are free, for a worker each; those of what came before take a moment, and errors may keep them"
@@ -239,8 +240,7 @@ def _dataset(ray, items, work, args):
     context.enable_progress_bars = context.print_on_execution_start = False
     context.wait_for_min_actors_s = _start_within
     context.max_errored_blocks = -1   # An item that was given up does not end the others.
-    if not isinstance(work, type):
-        return dataset.map(partial(_made, partial(work, *args), os.getcwd()), num_cpus=1, max_retries=_tries-1)
+    if not isinstance(work, type): return dataset.map(partial(_made, partial(work, *args), os.getcwd()), num_cpus=1, max_retries=_tries-1)
     # What waits at a worker would be tried again as well when that ends.
     workers = ray.data.ActorPoolStrategy(size=cores, max_tasks_in_flight_per_actor=1)
     return dataset.map(_Worker, num_cpus=1, fn_constructor_args=(work, args, os.getcwd()), compute=workers, max_task_retries=_tries-1)
@@ -261,7 +261,9 @@ def spread(
     left = dict(enumerate(items))
     with running_ray() as ray:
         try:
-            for row in _dataset(ray, items, work, args).iter_rows():
+            # Ray 2.60 would warn that 2.64 limits tries in another way.
+            with warnings.catch_warnings(action='ignore', category=DeprecationWarning): dataset = _dataset(ray, items, work, args)
+            for row in dataset.iter_rows():
                 if row['wrong']: raise SneakerError(f"Ray cannot go on: {row['wrong']} What is done is kept; start again to go on.")
                 del left[row['i']]
                 yield row['i'], pickle.loads(row['made'])
