@@ -5,7 +5,7 @@ import pandas as pd
 from common import results, root
 
 sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clean', 'speed_copies', 'speed_neighbours', 'speed_train',
-        'speed_web'),
+        'speed_web', 'speed_scale'),
     'Quality':('quality_model', 'quality_starts', 'quality_source', 'quality_copies', 'quality_known', 'quality_labels',
         'quality_teach', 'quality_learn', 'quality_web'),
     'Safety':('safety_kills',)}

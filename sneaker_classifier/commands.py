@@ -67,13 +67,16 @@ def _empty_buffers():
 def _nobody_reads(e): return isinstance(e, BrokenPipeError) or os.name=='nt' and e.errno==errno.EINVAL and not e.filename
 
 # %% ../nbs/00_commands.ipynb #6b02deb9
+_past_one_machine = 'accelerate', 'pyarrow', 'ray'
+
 def _sentence(e):
     "What to say of an error; None where it is nothing that a person could mend"
     from fastcore.script import CliError
     from sneaker_classifier.files import printable, reason
     if isinstance(e, CliError): return str(e)
     if isinstance(e, ModuleNotFoundError):
-        return f'{e.name} is not installed. This command needs it: python -m pip install "sneaker-classifier[train]"'
+        extra = 'scale' if e.name in _past_one_machine else 'train'
+        return f'{e.name} is not installed. This command needs it: python -m pip install "sneaker-classifier[{extra}]"'
     if isinstance(e, OSError):
         return f'{printable(e.filename)} cannot be used: {reason(e)}.' if e.filename else f'The system refuses: {reason(e)}.'
 

@@ -36,11 +36,11 @@ from torch import nn
 # %% ../nbs/12_export.ipynb #cd8609e1
 from .commands import command
 from .data import file_print, met_sentence, picture_id, read_split
-from .files import SneakerError, make_folder, one_at_a_time, printable, reading, sha256_of, usable_cores, write_whole
+from .files import SneakerError, make_folder, printable, reading, sha256_of, usable_cores, write_whole
 from .network import start_model
 from .predict import ModelError, SneakerClassifier
 from .settings import Settings, Training, class_of, load_settings
-from .train import Checkpoint, train
+from .train import Checkpoint, go_on_alone, locked, train
 
 # %% ../nbs/12_export.ipynb #2bec2eff
 class _Exported(nn.Module):
@@ -444,8 +444,9 @@ def sneaker_train(
 ):
     "Train on a folder of labelled pictures and write a model folder"
     settings = load_settings(settings)
-    with one_at_a_time(out):
+    with locked(out):
         learn,items,bad = train(data, out, settings, groups, brands, keep=True, unknown=unknown)
+        if not go_on_alone(): return
         if (met := items.attrs.get('met')): print(met_sentence(met))
         for file,why in bad.items(): print(f'{printable(file)} is left out: {why}.')
         m = export_model(learn, items, out, settings).card['metrics']

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
-from importlib import resources
+from importlib import import_module, resources
 from itertools import chain, takewhile, tee
 from pathlib import Path
 from threading import Lock
@@ -459,7 +459,8 @@ def _with_bar(answers, srcs, progress):
 def predict_many(self:SneakerClassifier,
     srcs,                # Any iterable of pictures, each as `predict` takes it
     progress:bool=False, # Show a progress bar?
-    among=None           # Labels they are known to be among, a list or any iterable; None means all
+    among=None,          # Labels they are known to be among, a list or any iterable; None means all
+    workers:int|None=None # Pictures looked at at the same time; None takes one for each core
 ):                       # Iterator of one `Prediction` for each picture, in order; `error` says why there is no answer
     "Name the sneakers in many pictures, which are taken from `srcs` as answers are asked for"
     if among is not None: among = self._known(among)
@@ -467,17 +468,18 @@ def predict_many(self:SneakerClassifier,
     def answer(src):
         try: return self._ask(session, src, among)
         except BadImage as e: return Prediction(error=str(e))
-    answers = _ahead(answer, _several(srcs), usable_cores())
+    answers = _ahead(answer, _several(srcs), workers or usable_cores())
     return _with_bar(answers, srcs, progress)
 
 # %% ../nbs/03_predict.ipynb #fea7c0de
 @patch
 def features_many(self:SneakerClassifier,
     srcs,                # As `predict_many` takes them
-    progress:bool=False  # Show a progress bar?
+    progress:bool=False, # Show a progress bar?
+    workers:int|None=None # As for `predict_many`
 ):                       # Iterator of (n,) float32 for each picture, in order; raises `BadImage` at one that cannot be used
     "`features` of many pictures"
-    found = _ahead(partial(self._features_of, self._one_core), _several(srcs), usable_cores())
+    found = _ahead(partial(self._features_of, self._one_core), _several(srcs), workers or usable_cores())
     return _with_bar(found, srcs, progress)
 
 # %% ../nbs/03_predict.ipynb #25c596cf
@@ -590,16 +592,27 @@ def _write_csv(path, answers):
     except OSError as e:
         raise SneakerError(f'{path} cannot be written: {e.strerror or e}. Give --csv the name of a file in a folder of yours.') from None
 
+def _to_parquet(places, out, engine, model, other_ways):
+    if other_ways: raise SneakerError('--out takes the place of --csv and --json. Leave these out.')
+    # Millions of photos have a notebook of their own, behind all that it takes.
+    n,others = import_module('sneaker_classifier.scale').score(places, out, engine, model)
+    print(_summary(n, others))
+    return int(n.total()==n['bad'])
+
 # %% ../nbs/03_predict.ipynb #a3b3989a
 @call_parse
-@command('Stopped. The answers above are complete; ask again for the other photos.')
+@command('Stopped. The answers so far are complete; ask again for the other photos.')
 def sneaker_predict(
     files:Annotated[str, 'Photos to name, folders of them, or patterns such as *.jpg', dict(nargs='+')],
     model:str=None, # Model folder; the bundled one if not given
     csv:str=None, # File to write the answers to as well, as a table for a spreadsheet
-    json:bool=False # Print one JSON object a line for each photo, and nothing else
+    json:bool=False, # Print one JSON object a line for each photo, and nothing else
+    out:str=None, # Folder to write the answers to as Parquet, for very many photos; asked again, it goes on where it was stopped
+    engine:Annotated[str, 'Who looks at them: this machine alone, or all that Ray has', dict(choices=['local', 'ray'])]='local'
 ):
     "Name the sneakers in photos. The exit status is 0 where at least one photo was answered, and 1 where none was"
+    if out: return _to_parquet(files, out, engine, model, csv or json)
+    if engine!='local': raise SneakerError('--engine needs --out, the name of a folder to write the answers to.')
     if csv and os.path.isdir(csv): raise SneakerError(f'{csv} is a folder. Give --csv the name of a file.')
     others,kept,n = [],[],Counter()
     asked,named = tee(_all_named(files, others))

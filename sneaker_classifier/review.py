@@ -11,8 +11,10 @@ __all__ = ['find_suspects', 'Decisions', 'Review', 'review', 'sneaker_clean']
 import html, io
 from datetime import datetime, timezone
 from functools import partial
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import ipywidgets as widgets
 import numpy as np
@@ -346,10 +348,13 @@ def sneaker_clean(
     out:str='data/clean', # Where the clean ones go
     settings:str=None,    # Settings file; the nearest settings.ini if not given
     model:str=None,       # Model folder that helps to find wrong labels; the bundled one if not given
-    workers:int=None      # Processes; one for each core if not given
+    workers:int=None,     # Processes; one for each core if not given
+    engine:Annotated[str, 'Who cleans: this machine alone, or all that Ray has', dict(choices=['local', 'ray'])]='local'
 ):
     "Clean pictures, put copies aside and rank what does not seem to belong"
-    report = clean_images(data, out, load_settings(settings), workers)
+    # Ray has a notebook of its own, behind all that it takes.
+    if engine=='ray': report = import_module('sneaker_classifier.scale').clean_on_ray(data, out, load_settings(settings))
+    else: report = clean_images(data, out, load_settings(settings), workers)
     print(report.table.to_string())
     for why,n in report.reasons.items(): print(f'{n} × {why}')
     if not len(report.items):

@@ -6,7 +6,8 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/train.html.md"""
 
 # %% auto #0
 __all__ = ['sneaker_learner', 'OutlierExposure', 'Checkpoint', 'bytes_per_picture', 'fit_memory', 'keep_memory', 'grown', 'Grow',
-           'fit', 'BrandHints', 'batches_beside', 'brand_hints', 'unknown_halves', 'train']
+           'first_alone', 'locked', 'go_on_alone', 'fit', 'BrandHints', 'batches_beside', 'brand_hints',
+           'unknown_halves', 'train']
 
 # %% ../nbs/10_train.ipynb #02687bbf
 # First, since the package silences a warning of torch's.
@@ -16,7 +17,8 @@ from .network import settled, sneaker_body, sneaker_network, start_model
 from .settings import Training, class_of, load_settings, nearest, to_label
 
 # %% ../nbs/10_train.ipynb #f61f2b16
-import ctypes, hashlib, math, platform, random, warnings
+import ctypes, hashlib, math, os, platform, random, warnings
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +35,7 @@ from fastai.learner import Learner, load_model, save_model
 from fastai.losses import LabelSmoothingCrossEntropyFlat
 from fastai.metrics import accuracy
 from fastai.optimizer import Adam, SGD
-from fastai.torch_core import set_seed
+from fastai.torch_core import distrib_barrier, num_distrib, rank_distrib, set_seed
 from fastai.vision.all import AffineCoordTfm, Normalize, default_split
 from sklearn.model_selection import GroupShuffleSplit
 from torch import nn
@@ -117,8 +119,10 @@ class Checkpoint(Callback):
     def __init__(self, folder:Path, run:str): self.folder,self.stem,self.before = folder,f'unfinished-{run}-',0
     def after_epoch(self):
         epoch = self.before+self.epoch+1
-        with part_file(self.file(epoch)) as f: save_model(f, self.model, self.opt)
-        self.clear(self.file(self.before), self.file(epoch))
+        if not rank_distrib():
+            with part_file(self.file(epoch)) as f: save_model(f, self.model, self.opt)
+            self.clear(self.file(self.before), self.file(epoch))
+        distrib_barrier()   # Other processes read what this one wrote.
 
     def file(self, epoch): return self.folder/f'{self.stem}{epoch:04}.pth'
 
@@ -182,6 +186,7 @@ def fit_memory(
 
 # %% ../nbs/10_train.ipynb #38034283
 def _halve_batches(learn):
+    if num_distrib()>1: raise SneakerError('There is not enough memory on one of the cards. Choose a smaller batch_size in settings.ini.')
     if learn.dls.train.bs<4: raise SneakerError('There is not enough memory to train, even with two or three pictures at a time. '
         'Choose a smaller size in settings.ini, or close other programs.')
     for dl in learn.dls: dl.bs //= 2
@@ -213,8 +218,58 @@ class Grow(Callback):
     "Let the pictures grow over most of the epochs (Tan and Le 2021)"
     run_valid = False
     def before_epoch(self):
-        zoom = next(o for o in self.dls.train.after_batch.fs if isinstance(o, AffineCoordTfm))
+        dl = getattr(self.dls.train, 'dl', self.dls.train)   # within what shares it among processes
+        zoom = next(o for o in dl.after_batch.fs if isinstance(o, AffineCoordTfm))
         zoom.size = (grown(zoom.cp_size[0], self.epoch, self.n_epoch),)*2
+
+# %% ../nbs/10_train.ipynb #several-cards
+@contextmanager
+def first_alone():
+    "Within it the first of several processes that train together works alone, and then the others do"
+    if num_distrib()<2: return (yield)
+    from accelerate import PartialState
+    with PartialState().main_process_first(): yield
+
+def locked(
+    out:Path|str # Model folder
+):
+    "`one_at_a_time` for all processes that train together: the first of them locks"
+    return nullcontext() if rank_distrib() else one_at_a_time(out)
+
+def _share(training):
+    "What a process does of `training`: a part of each batch, as small as the first of them finds that it must be"
+    if num_distrib()<2: return fit_memory(training)
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+    PartialState(cpu=not torch.cuda.is_available())   # chooses a card for each
+    share, = broadcast_object_list([fit_memory(replace(training, batch_size=max(2, training.batch_size//num_distrib())))])
+    return share
+
+# %% ../nbs/10_train.ipynb #several-cards-fit
+def _broadcast(self, t, rank):
+    "As fastai does it, which expects a graphics card"
+    t = torch.tensor(t)
+    torch.distributed.broadcast(t, rank)
+    return t.tolist()
+
+def _among_processes(learn):
+    "Within it, `fit` shares the work with other processes, if there are any"
+    if num_distrib()<2: return nullcontext()
+    from fastai.distributed import DistributedDL
+    on_cards = learn.dls.device.type=='cuda'
+    if not on_cards: DistributedDL._broadcast = _broadcast
+    # Batch norm in step needs cards, too.
+    return learn.distrib_ctx(sync_bn=on_cards, cpu=not on_cards)
+
+def go_on_alone(
+)->bool: # Is this the first process, which goes on?
+    "Leave the others that trained together"
+    if num_distrib()<2: return True
+    first = not rank_distrib()
+    torch.distributed.destroy_process_group()
+    # fastai would go on waiting for them.
+    if first: del os.environ['WORLD_SIZE']
+    return first
 
 # %% ../nbs/10_train.ipynb #second7c
 def _cycles(training):
@@ -255,13 +310,14 @@ def fit(
     mix = [MixUp(training.mixup)] if training.mixup else []
     while True:
         try:
-            _fit_cycles(learn, training, saved, [*mix, OutlierExposure(unknown), *cbs])
+            with _among_processes(learn): _fit_cycles(learn, training, saved, [*mix, OutlierExposure(unknown), *cbs])
             break
         except torch.OutOfMemoryError: learn.loss_func = loss # MixUp leaves its own behind
         # Not within except, where the error still holds the memory.
         _halve_batches(learn)
     if training.second_cycle: _mean_with(learn, saved.file(training.epochs))
-    if not keep: saved.clear()
+    distrib_barrier()   # All have read what is deleted now.
+    if not keep and not rank_distrib(): saved.clear()
     return learn
 
 # %% ../nbs/10_train.ipynb #77e9649a
@@ -337,7 +393,7 @@ def unknown_halves(
 def _usable_items(data, groups, opener, cache):
     "The pictures below a folder that can be learned from, and {file: reason} for the others"
     listed = data if isinstance(data, pd.DataFrame) else labelled_items(data, groups)
-    items,bad = open_all(listed, opener, cache)
+    with first_alone(): items,bad = open_all(listed, opener, cache)
     if not len(items): raise SneakerError(f'None of the pictures in {data} can be used: {counted(bad.values())}.')
     return items, {**listed.attrs.get('left_out', {}), **bad}
 
@@ -367,12 +423,14 @@ def _from_unknown(learn, unknown, t, opener, cache):
 # %% ../nbs/10_train.ipynb #d82c55de
 def _train_into(out, data, settings, groups, brands, unknown, keep):
     "What `train` does once it is alone in `out`"
-    t,out = fit_memory(settings.training),Path(out)
+    t,out = _share(settings.training),Path(out)
     opener,squares = OpenSquare(t.detail, settings.limits),out/'squares'
     items,bad = _usable_items(data, groups, opener, squares/'photos')
     items = _split_from_start(items, t, settings)
     set_seed(t.seed)
     learn,cbs,strange = sneaker_learner(sneaker_dls(items, t, opener), t),[],None
+    if rank_distrib(): set_seed(t.seed+rank_distrib())   # or all would change their pictures in the same way
+    learn.recipe = replace(t, batch_size=t.batch_size*max(1, num_distrib()))
     if brands:
         # Kept for the model card, and because it will have learned these too
         hints,items.attrs['brand_only'],more = _from_brands(learn, brands, settings, t, opener, squares/'brands')
@@ -395,4 +453,4 @@ def train(
 )->tuple[Learner,pd.DataFrame,dict]: # The Learner, its items (file, label, group, is_valid), {file: reason} for pictures left out
     "Train on a folder of labelled pictures"
     settings = settings or load_settings()
-    with one_at_a_time(out): return _train_into(out, data, settings, groups, brands, unknown, keep)
+    with locked(out): return _train_into(out, data, settings, groups, brands, unknown, keep)
