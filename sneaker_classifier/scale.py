@@ -188,7 +188,8 @@ def _knock(address):
 def running_ray():
     "The Ray that this process has joined, or the one at RAY_ADDRESS; or else one on this machine, for as long as it is needed"
     # Ray would tell its makers that it is used, and us all about itself.
-    for name,value in dict(RAY_USAGE_STATS_ENABLED='0', RAY_BACKEND_LOG_LEVEL='fatal').items(): os.environ.setdefault(name, value)
+    quiet = dict(RAY_USAGE_STATS_ENABLED='0', RAY_BACKEND_LOG_LEVEL='fatal', RAY_DEDUP_LOGS_SKIP_REGEX='.')
+    for name,value in quiet.items(): os.environ.setdefault(name, value)
     import ray, ray.data
     logging.getLogger('ray.data').setLevel(logging.CRITICAL)
     if ray.is_initialized(): return (yield ray)
@@ -444,11 +445,15 @@ def alike_on_ray(
     return np.unique(np.concatenate([buckets[i][pairs] for i,pairs in made.items()]), axis=0)
 
 # %% ../nbs/14_scale.ipynb #past-clean-on-ray
+@dataclass
 class CleanOnRay:
     "Who cleans and groups: all free cores that Ray has"
+    progress:bool # Show a progress bar?
+
     def clean(self, files, out, limits):
         pieces,found = _in_pieces(files, _files_at_once),{}
-        with tqdm(total=len(files), desc='Cleaning, once the workers have started', unit='picture', leave=False) as bar:
+        said = 'Cleaning, once the workers have started'
+        with tqdm(total=len(files), desc=said, unit='picture', disable=not self.progress, leave=False) as bar:
             for i,rows in spread(pieces, _cleaned, out, limits):
                 found[i] = rows
                 bar.update(len(rows))
@@ -460,7 +465,7 @@ class CleanOnRay:
         all_prints = SpreadPrints(np.array(hashes, np.uint64).reshape(-1, 28), list(digests), files)
         return find_groups(all_prints, files, alike=alike_on_ray)
 
-def clean_on_ray(raw, out, settings=None):
+def clean_on_ray(raw, out, settings=None, progress=True):
     "`clean_images`, with the same result, on all free cores that Ray has; `raw` and `out` on a disk that all its machines see"
     from sneaker_classifier.clean import clean_images
-    with running_ray(): return clean_images(raw, out, settings, engine=CleanOnRay())
+    with running_ray(): return clean_images(raw, out, settings, engine=CleanOnRay(progress))

@@ -40,11 +40,10 @@ def small_parts(monkeypatch): monkeypatch.setattr(scale, '_mean', 16)
 @pytest.fixture(scope='module')
 def ray():
     "One Ray with two cores for all tests, whose workers are not made to wait for other tests"
-    os.environ.update(RAY_worker_niceness='0', RAY_USAGE_STATS_ENABLED='0')
-    import ray
-    ray.init('local', num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level='FATAL')
-    yield ray
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as m:
+        m.setenv('RAY_worker_niceness', '0')
+        m.setattr(scale, 'usable_cores', lambda: 2)
+        with scale.running_ray() as ray: yield ray
 
 def answers(out): return pd.read_parquet(out).sort_values('file').reset_index(drop=True)
 
@@ -151,7 +150,7 @@ def test_what_is_not_installed_is_said(module, engine, pictures, tmp_path):
     assert last==f'{module} is not installed. This command needs it: python -m pip install "sneaker-classifier[scale]"'
 
 
-def test_a_worker_that_is_killed_loses_nothing(pictures, local, ray, tmp_path, monkeypatch):
+def test_a_worker_that_is_killed_loses_nothing(pictures, local, ray, tmp_path, monkeypatch, capfd):
     def is_worker(o): return 'MapWorker' in ' '.join(o.cmdline())
     killed,write = [],scale.write_whole
     def written(path, data):
@@ -164,7 +163,7 @@ def test_a_worker_that_is_killed_loses_nothing(pictures, local, ray, tmp_path, m
 
     n,_ = asked(pictures, tmp_path/'ray.parquet', engine='ray')
 
-    assert killed and n.total()==242
+    assert killed and n.total()==242 and capfd.readouterr().out==''
     pd.testing.assert_frame_equal(answers(tmp_path/'ray.parquet'), local, check_exact=True)
 
 
