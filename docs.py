@@ -42,6 +42,7 @@ def colab_cells(
     url = get_config().git_url
     owner,name = url.rsplit('/', 2)[1:]
     at = f'https://colab.research.google.com/github/{owner}/{name}/blob/{get_config().branch}/{path.relative_to(root).as_posix()}'
+    extras = 'scale,train' if path.stem=='14_scale' else 'train'
     return f'{colab_badge}({at})', f"""#| hide
 # Fetches the project where it is not at hand, as in Colab. In a clone of it this does nothing.
 from importlib.util import find_spec
@@ -49,7 +50,7 @@ from pathlib import Path
 if not any((o/'settings.ini').is_file() for o in Path('any').resolve().parents):
     if not find_spec('sneaker_classifier'):
         !git clone -q --depth 1 {url}
-        %pip install -q "./{name}[train]"
+        %pip install -q "./{name}[{extras}]"
     %cd -q {name}/nbs"""
 
 def write_colab_cells():
