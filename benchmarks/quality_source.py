@@ -1,10 +1,11 @@
 """What does a network make of photos from sources that it has never seen, and which part of training is to thank for it?
 
-    python benchmarks/quality_source.py FOLDER models/source
+    python benchmarks/quality_source.py FOLDER models/source [--lite2 WEIGHTS]
 
 FOLDER has a manifest.csv. A network from ImageNet learns for six epochs, at 128 pixels: with all parts of training, and without one at a
 time. Sellers' phone photos and every third source, but for the largest, are left out and measured on, and so are other sources of
-sneakers and things that it does not know. Each training stays there and is not repeated. An hour on two cores.
+sneakers and things that it does not know. With a file of its ImageNet weights, EfficientNet-Lite2 learns the same. Each training stays
+there and is not repeated. An hour on two cores, and half an hour more for Lite2.
 """
 import shutil
 from contextlib import ExitStack
@@ -80,15 +81,17 @@ def rows_of(clf, name, out):
 @call_parse
 def main(
     photos:str, # Folder with a manifest
-    out:str     # Where the models go
+    out:str,    # Where the models go
+    lite2:str=None # ImageNet weights of tf_efficientnet_lite2, a .safetensors file
 ):
     out,nothing = Path(out),set(listed(photos, 'nothing').label)
     if not (out/'photos').is_dir(): gather(photos, out)
     settings = load_settings(SneakerClassifier.load().folder/'settings.ini')
-    small = dict(architecture='tf_efficientnet_lite0', start='imagenet', epochs=6, detail=160, size=128, predict_size=168)
-    settings,rows = replace(settings, training=replace(settings.training, **small)),[]
-    for name,changes in {'everything':{}, **{f'without {o}':changes for o,changes in parts.items()}}.items():
-        clf = trained(out, name, settings, changes)
+    small = dict(architecture='tf_efficientnet_lite0', start='imagenet', epochs=6, second_cycle=0, detail=160, size=128, predict_size=168)
+    larger = [('EfficientNet-Lite2', dict(architecture='tf_efficientnet_lite2', start=lite2), {})] if lite2 else []
+    rows = []
+    for name,other,changes in [('everything', {}, {}), *larger, *((f'without {o}', {}, changes) for o,changes in parts.items())]:
+        clf = trained(out, name, replace(settings, training=replace(settings.training, **small|other)), changes)
         clf.nothing = nothing
         rows += rows_of(clf, name, out)
     record('quality_source', rows)
