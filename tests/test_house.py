@@ -84,4 +84,4 @@ def test_nothing_is_used_before_it_is_explained(path):
 
 
 def test_an_evening_is_enough():
-    assert sum(len(o.split()) for path in notebooks for o in cells(path, 'markdown'))<16_000
+    assert sum(len(o.split()) for path in notebooks for o in cells(path, 'markdown'))<14_000
