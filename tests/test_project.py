@@ -48,6 +48,10 @@ def test_notebooks_open_in_colab(path, docs):
     assert tuple(o.source for o in below_title)==docs.colab_cells(path)
 
 
+@pytest.mark.parametrize('path', notebooks, ids=lambda p: p.stem)
+def test_jupyter_need_not_ask_which_kernel(path): assert read_nb(path).metadata['kernelspec']['name']=='python3'
+
+
 def test_where_the_repository_lives_is_said_once(docs):
     files = [o for o in (root/'CITATION.cff', *root.glob('*.md'), *root.glob('.github/**/*.*'), root/'docs.py') if o.name!='README.md']
     said = {o.name:o.read_text(encoding='utf-8') for o in files}
