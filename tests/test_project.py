@@ -49,6 +49,14 @@ def test_notebooks_open_in_colab(path, docs):
 
 
 @pytest.mark.parametrize('path', notebooks, ids=lambda p: p.stem)
+def test_no_bar_stands_still(path, docs):
+    nb = read_nb(path)
+    outputs = [out for o in nb.cells if o.cell_type=='code' for out in o.outputs]
+    assert not any(map(docs.is_bar, outputs))
+    assert ('widgets' in nb.metadata)==any(docs.widget_view in o.get('data', {}) for o in outputs)
+
+
+@pytest.mark.parametrize('path', notebooks, ids=lambda p: p.stem)
 def test_jupyter_need_not_ask_which_kernel(path): assert read_nb(path).metadata['kernelspec']['name']=='python3'
 
 
