@@ -200,7 +200,7 @@ class Alternatives(Processor):
             if 'text/html' in o['data']:
                 # A window on a program that ran when the lesson was run has nothing to show to a reader
                 page = re.sub(r'<iframe.*?</iframe>', '', ''.join(o['data']['text/html']), flags=re.S)
-                o['data']['text/html'] = re.sub(r'<img(?![^>]*\balt=)', f'<img alt="{html.escape(text)}"', page)
+                o['data']['text/html'] = re.sub(r'<img(?![^>]*\balt=)', lambda _: f'<img alt="{html.escape(text)}"', page)
 
 
 def draw_pictures(to=root/'nbs'):

@@ -112,7 +112,8 @@ def labelled_items(
     why = f' ({counted(left_out.values())})' if left_out else ''
     if not rows: raise SneakerError(f'There are no pictures in {path}{why}. It should hold one folder of pictures for each class.')
     if table: table.check(named, [o[0] for o in rows], path)
-    items = pd.DataFrame(rows, columns=['file', 'label', 'group'])
+    # Objects, since names on disks may be no text, which the strings of pandas refuse where pyarrow is installed
+    items = pd.DataFrame(rows, columns=['file', 'label', 'group'], dtype=object)
     items.attrs['left_out'] = left_out
     return items
 

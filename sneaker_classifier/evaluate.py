@@ -73,9 +73,12 @@ def _report(clf, files, labels, predictions):
     rows,bad = [],{}
     for p,file,label in zip(predictions, files, labels):
         if p.error: bad[file] = p.error
-        else: rows.append(dict(file=file, **_row(clf, label, p)))
+        else: rows.append((file, _row(clf, label, p)))
     if not rows: raise SneakerError(f"There is no picture to measure on{f' ({counted(bad.values())})' if bad else ''}.")
-    return Report(pd.DataFrame(rows), bad, {o:c.name for o,c in clf.classes.items()})
+    named,answers = zip(*rows)
+    answers = pd.DataFrame(answers)
+    answers.insert(0, 'file', pd.Series(named, dtype=object))   # as in `labelled_items`
+    return Report(answers, bad, {o:c.name for o,c in clf.classes.items()})
 
 # %% ../nbs/11_evaluate.ipynb #3163d1e1
 def validation_report(

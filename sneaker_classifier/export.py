@@ -261,7 +261,7 @@ def _split(items, known, limits=None):
     "What it has learned and what was kept back, also by the model that it started from"
     unknown = items.attrs.get('unknown', dict(learned=[], measured=[]))
     learned,kept = [*items.attrs.get('brand_only', []), *unknown['learned']],unknown['measured']
-    files = pd.Series([*items.file, *learned, *kept])
+    files = pd.Series([*items.file, *learned, *kept], dtype=object)
     with ThreadPoolExecutor(usable_cores()) as pool: prints = list(pool.map(partial(file_print, limits=limits), files))
     split = pd.DataFrame(dict(id=files.map(picture_id), is_valid=[*items.is_valid, *[False]*len(learned), *[True]*len(kept)], print=prints))
     before = read_split(known.folder) if known else split

@@ -11,9 +11,12 @@ from PIL import Image, ImageDraw, ImageOps
 from sneaker_classifier import review
 from sneaker_classifier.clean import clean_images
 from sneaker_classifier.copies import Familiar, Prints, find_groups, fingerprint, picture_print
-from sneaker_classifier.data import file_print, labelled_items, learned_by, met_before, picture_id, split_items
+from sneaker_classifier.data import OpenSquare, file_print, labelled_items, learned_by, met_before, open_all, picture_id, split_items
+from sneaker_classifier.evaluate import evaluate
+from sneaker_classifier.export import _split
 from sneaker_classifier.files import SneakerError
 from sneaker_classifier.images import sanitize
+from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.samples import draw_shoe, make_samples
 from sneaker_classifier.settings import is_label, to_label
 from sneaker_classifier.train import train
@@ -292,7 +295,11 @@ def test_links(tmp_path):
     assert report.items.label.value_counts().to_dict()==dict(puma_suede=3, nike_court_vision=3)
     reasons = report.dropped.set_index('file').reason
     assert 'leads back up' in reasons['puma_suede/up'] and 'not there' in reasons['puma_suede/gone.jpg']
-    assert len(labelled_items(raw))==6
+
+    items = labelled_items(raw)
+    assert len(items)==len(evaluate(SneakerClassifier.load(), items, progress=False).answers)==6
+    used,_ = open_all(items, OpenSquare(32), tmp_path/'squares')
+    assert len(_split(used.assign(is_valid=False), None))==6
 
 
 def test_a_folder_that_cannot_be_read_is_said(tmp_path, monkeypatch):
@@ -334,7 +341,11 @@ def test_a_name_that_is_no_text_loses_nothing(tmp_path):
 
     assert len(report.items)==6 and 'puma_suede/caf\\udce9.jpg' in set(report.items.raw)
     assert list(csv.DictReader(open(tmp_path/'clean'/'items.csv', encoding='utf-8')))
-    assert len(labelled_items(raw))==6
+
+    items = labelled_items(raw)
+    assert len(items)==len(evaluate(SneakerClassifier.load(), items, progress=False).answers)==6
+    used,_ = open_all(items, OpenSquare(32), tmp_path/'squares')
+    assert len(_split(used.assign(is_valid=False), None))==6
 
 
 # Other colours are no copies
