@@ -1,5 +1,5 @@
 "Builds README.md and the documentation site, in _docs, with pip-installed tools alone: python docs.py"
-import ast, html, inspect, io, json, re, shutil
+import html, inspect, io, re, shutil
 from dataclasses import fields, is_dataclass
 from functools import reduce
 from importlib import import_module
@@ -167,40 +167,16 @@ def reference(order):
 
 # Pictures
 
-def sentence(text):
-    "The last sentence of a paragraph that is said in plain words"
-    lines = [o for o in text.splitlines() if o.strip() and not re.match(r'[#|>\-:<]|\d+\.', o)]
-    if not lines: return ''
-    plain = re.sub(r'!?\[([^]]*)\]\([^)]*\)', r'\1', lines[-1]).replace('`','').replace('*','')
-    return re.split(r'(?<=[.?!]) +(?=[A-Z])', plain.strip())[-1].rstrip(':')
-
-def labels(code):
-    "Titles and names of axes that code gives to a plot"
-    try: calls = [o for o in ast.walk(ast.parse(code)) if isinstance(o, ast.Call)]
-    except SyntaxError: return []
-    said = [k.value for o in calls for k in o.keywords if k.arg in ('title', 'titles', 'xlabel', 'ylabel')]
-    said += [o.args[0] for o in calls if getattr(o.func, 'attr', '') in ('set_xlabel', 'set_ylabel', 'set_title', 'title') and o.args]
-    return [c.value for o in said for c in ast.walk(o) if isinstance(c, ast.Constant) and isinstance(c.value, str)
-        and re.search(r'[^\W\d_]{3}', c.value)]
-
 class Alternatives(Processor):
-    "Gives each picture without a `fig-alt` a text for those who cannot see it: what the lesson says before it, and what is written on it"
-    def begin(self): self.said = 'A picture made by the code above'
-
+    "Gives pictures within HTML the text of their cell's `fig-alt`, which the renderer gives to all others"
     def cell(self, cell):
-        if cell.cell_type=='markdown': self.said = sentence(cell.source or '') or self.said
-        outputs = [o for o in cell.get('outputs', []) if 'data' in o]
-        if own := re.match(r'#\| fig-alt: *"(.+)"', cell.source or ''): text = own[1]
-        else:
-            text = self.said if self.said[-1] in '.?!' else f'{self.said}.'
-            if written := labels(cell.source or ''): text += f' On it: {", ".join(dict.fromkeys(written))}.'
-            if any(k.startswith('image/') for o in outputs for k in o['data']):
-                cell.source = f'#| fig-alt: {json.dumps(text, ensure_ascii=False)}\n{cell.source}'
-        for o in outputs:
-            if 'text/html' in o['data']:
-                # A window on a program that ran when the lesson was run has nothing to show to a reader
-                page = re.sub(r'<iframe.*?</iframe>', '', ''.join(o['data']['text/html']), flags=re.S)
-                o['data']['text/html'] = re.sub(r'<img(?![^>]*\balt=)', lambda _: f'<img alt="{html.escape(text)}"', page)
+        own = re.match(r'#\| fig-alt: *"(.+)"', cell.source or '')
+        for o in cell.get('outputs', []):
+            if 'text/html' not in o.get('data', {}): continue
+            # A window on a program that ran when the lesson was run has nothing to show to a reader
+            page = re.sub(r'<iframe.*?</iframe>', '', ''.join(o['data']['text/html']), flags=re.S)
+            if own: page = re.sub(r'<img(?![^>]*\balt=)', lambda _: f'<img alt="{html.escape(own[1])}"', page)
+            o['data']['text/html'] = page
 
 
 def draw_pictures(to=root/'nbs'):

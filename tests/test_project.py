@@ -1,5 +1,5 @@
 "What is generated is in step with what it is generated from, and the two halves stay apart"
-import shutil, subprocess, sys
+import re, shutil, subprocess, sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,17 @@ def test_no_bar_stands_still(path, docs):
     outputs = [out for o in nb.cells if o.cell_type=='code' for out in o.outputs]
     assert not any(map(docs.is_bar, outputs))
     assert ('widgets' in nb.metadata)==any(docs.widget_view in o.get('data', {}) for o in outputs)
+
+
+@pytest.mark.parametrize('path', notebooks, ids=lambda p: p.stem)
+def test_each_picture_says_what_is_on_it(path, docs):
+    def needs_text(data):
+        # Of a widget only its code knows whether it has pictures.
+        shown = any(o.startswith('image/') or o==docs.widget_view for o in data)
+        return shown or re.search(r'<img(?![^>]*\balt=)', ''.join(data.get('text/html', '')))
+
+    shows = [o.source for o in read_nb(path).cells if o.cell_type=='code' and any(needs_text(out.get('data', {})) for out in o.outputs)]
+    assert [o[:80] for o in shows if not re.match(r'#\| fig-alt: "(\S+ ){4,}\S+"\n', o)]==[]
 
 
 @pytest.mark.parametrize('path', notebooks, ids=lambda p: p.stem)
