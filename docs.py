@@ -63,17 +63,15 @@ def write_colab_cells():
         for o,kept in zip(nb.cells[1:3], ('open-in-colab', 'fetch-project')): o['id'] = kept
         write_nb(nb, path)
 
-widget_view = 'application/vnd.jupyter.widget-view+json'
+def is_widget(output): return 'application/vnd.jupyter.widget-view+json' in output.get('data', {})
 
-def is_bar(output): return widget_view in output.get('data', {}) and '%|' in ''.join(output['data'].get('text/plain', ''))
-
-def take_bars_out():
-    "Progress bars stay at 0% in whatever shows a notebook that does not run, and their state is long"
+def take_widgets_out():
+    "Without a kernel, progress bars stay at 0%, other widgets are lines of code, and their state is long"
     for path in notebooks():
         nb = read_nb(path)
-        code = [o for o in nb.cells if o.cell_type=='code']
-        for o in code: o.outputs = [out for out in o.outputs if not is_bar(out)]
-        if not any(widget_view in out.get('data', {}) for o in code for out in o.outputs): nb.metadata.pop('widgets', None)
+        for o in nb.cells:
+            if o.cell_type=='code': o.outputs = [out for out in o.outputs if not is_widget(out)]
+        nb.metadata.pop('widgets', None)
         write_nb(nb, path)
 
 def notebooks(): return sorted(o for o in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts)
@@ -349,6 +347,6 @@ def site():
 
 if __name__ == '__main__':
     write_colab_cells()
-    take_bars_out()
+    take_widgets_out()
     Path('README.md').write_text(readme(), encoding='utf-8', newline='\n')
     site()

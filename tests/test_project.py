@@ -49,19 +49,16 @@ def test_notebooks_open_in_colab(path, docs):
 
 
 @pytest.mark.parametrize('path', notebooks, ids=lambda p: p.stem)
-def test_no_bar_stands_still(path, docs):
+def test_no_widget_is_left_without_a_kernel(path, docs):
     nb = read_nb(path)
-    outputs = [out for o in nb.cells if o.cell_type=='code' for out in o.outputs]
-    assert not any(map(docs.is_bar, outputs))
-    assert ('widgets' in nb.metadata)==any(docs.widget_view in o.get('data', {}) for o in outputs)
+    assert 'widgets' not in nb.metadata
+    assert not any(docs.is_widget(out) for o in nb.cells if o.cell_type=='code' for out in o.outputs)
 
 
 @pytest.mark.parametrize('path', notebooks, ids=lambda p: p.stem)
-def test_each_picture_says_what_is_on_it(path, docs):
+def test_each_picture_says_what_is_on_it(path):
     def needs_text(data):
-        # Of a widget only its code knows whether it has pictures.
-        shown = any(o.startswith('image/') or o==docs.widget_view for o in data)
-        return shown or re.search(r'<img(?![^>]*\balt=)', ''.join(data.get('text/html', '')))
+        return any(o.startswith('image/') for o in data) or re.search(r'<img(?![^>]*\balt=)', ''.join(data.get('text/html', '')))
 
     shows = [o.source for o in read_nb(path).cells if o.cell_type=='code' and any(needs_text(out.get('data', {})) for out in o.outputs)]
     assert [o[:80] for o in shows if not re.match(r'#\| fig-alt: "(\S+ ){4,}\S+"\n', o)]==[]
