@@ -201,7 +201,8 @@ def running_ray():
         with held(), _muted(): ray.init(address, log_to_driver=False, logging_level='FATAL', **own)
     except Exception as e:
         if own: raise SneakerError(f'Ray cannot be started here: {_last_line(e)}') from None
-        raise SneakerError(f'Ray at {address} cannot be reached ({_last_line(e)}). Start it there, or unset RAY_ADDRESS to start one here.') from None
+        why = f'Ray at {address} cannot be reached ({_last_line(e)}).'
+        raise SneakerError(f'{why} Start it there, or unset RAY_ADDRESS to start one here.') from None
     try: yield ray
     finally: ray.shutdown()
 
