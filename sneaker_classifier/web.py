@@ -30,7 +30,7 @@ from sneaker_classifier.predict import (ModelError, SneakerClassifier, _around, 
 from .samples import draw_shoe
 from .settings import load_settings
 from .teach import (_alike, _doubt, _heaps, _least, _may_be_sure, _may_go_over, _near_colours, _never, _out_of_place,
-    _rest_counts, _steps, _weight_decay, known_shoes)
+    _steps, _weight_decay, known_shoes, nuisance)
 
 # %% ../nbs/18_web.ipynb #18web008
 _version,_package = '1.30.0','onnxruntime-web'
@@ -101,18 +101,19 @@ _as_one = .95   # how alike features are when photos count as one: .94 or more f
 
 def teaching(
     clf:SneakerClassifier # Who answers on the page
-)->tuple:                 # For numbers.json, and shoes.bin: logits, features in 256 levels, and whether they were named rightly
+)->tuple:                 # For numbers.json, and shoes.bin: logits, directions, features in 256 levels, and whether they were named rightly
     "What the page needs so that it can be taught; nothing where the model cannot"
     try: known = known_shoes(clf)
     except ModelError: return {}, b''
     low,high = float(known.features.min()),float(known.features.max())
     levels = ((known.features-low)*(255/(high-low))).round().astype(np.uint8)
-    fit = dict(weight_decay=_weight_decay, rest_counts=_rest_counts, steps=_steps, heaps=_heaps, may_go_over=_may_go_over,
+    fit = dict(weight_decay=_weight_decay, steps=_steps, heaps=_heaps, may_go_over=_may_go_over,
         may_be_sure=_may_be_sure, doubt=_doubt, never=_never, likely=_likely, precision=load_settings().evaluation.precision_when_sure)
     words = dict(least=_least, out_of_place=_out_of_place, alike=_alike, near_colours=_near_colours, as_one=_as_one, base=clf.folder.name)
-    data = known.logits.astype('<f4').tobytes()+levels.tobytes()+known.right.astype(np.uint8).tobytes()
-    pictures,features = levels.shape
-    return dict(pictures=pictures, features=features, low=low, high=high, **fit, **words), zlib.compress(data, 9)
+    along = nuisance(known).T
+    data = b''.join(o.tobytes() for o in (known.logits.astype('<f4'), along.astype('<f4'), levels, known.right.astype(np.uint8)))
+    (pictures,features),directions = levels.shape,len(along)
+    return dict(pictures=pictures, features=features, directions=directions, low=low, high=high, **fit, **words), zlib.compress(data, 9)
 
 # %% ../nbs/18_web.ipynb #18web018
 def icon(

@@ -18,7 +18,7 @@ from sneaker_classifier.files import SneakerError
 from sneaker_classifier.guard import upload_folder
 from sneaker_classifier.predict import ModelError
 from sneaker_classifier.samples import draw_shoe, make_samples
-from sneaker_classifier.teach import known_shoes, photos_in, sneaker_teach, taught_rows, with_head
+from sneaker_classifier.teach import Look, known_shoes, photos_in, sneaker_teach, taught_rows, with_head
 
 new = ['my_runner', 'my_boot']
 
@@ -126,7 +126,7 @@ def test_a_known_label_may_be_taught_alone(clf, shoes):
 def test_two_hundred_classes(clf):
     known,rng = known_shoes(clf),np.random.default_rng(0)
     n = known.features.shape[1]
-    looks = [SimpleNamespace(features=rng.normal(centre, .1, (2, n)), logits=np.zeros((2, 4)))
+    looks = [Look('', '', '', '', (), rng.normal(centre, .1, (2, n)), np.zeros((2, 4)), None)
         for centre in rng.normal(size=(200, n)) for _ in range(3)]
     rows = taught_rows(looks, np.repeat(np.arange(200), 3), known, 1., False, .95)
     network = with_head(clf._network, rows.weights, rows.bias, False)

@@ -22,7 +22,7 @@ from sneaker_classifier.files import SneakerError, sha256_of
 from sneaker_classifier.images import fit_square, subject_box
 from sneaker_classifier.samples import draw_shoe
 from sneaker_classifier.settings import is_label, to_label
-from sneaker_classifier.teach import known_shoes, lesson, look_at, taught_rows
+from sneaker_classifier.teach import known_shoes, lesson, look_at, nuisance, taught_rows
 from fastcore.xml import to_xml
 
 
@@ -568,14 +568,15 @@ def test_rows_and_words_are_those_of_python(n, precision, page, clf, looks):
         const [features, logits] = [given.features, given.logits].map(table), labels = ['my_boot', 'my_runner'];
         const looks = given.labels.map((label, i) => ({label, features: features.slice(2*i, 2*i + 2), logits: logits.slice(2*i, 2*i + 2),
             plain: given.plain[i]}));
-        const shoes = {features: table(known.features), logits: table(known.logits), right: known.right};
-        const rows = taughtRows(looks, labels, shoes, basisOf(shoes.features), temperature, t);
+        const shoes = {features: table(known.features), logits: table(known.logits), right: known.right, along: table(known.along)};
+        const rows = taughtRows(looks, labels, shoes, basisOf(shoes), temperature, t);
         const all = [...labels, ...known.labels];
         return {...rows, weights: rows.weights.map(o => [...o]), lessons: labels.map(o => lesson(o, looks, rows, all, all, t))};
     }"""
     given = dict(labels=[o.label for o in few], plain=[o.plain for o in few],
         features=[floats([o.features for o in few]), 1280], logits=[floats([o.logits for o in few]), 50])
-    shoes = dict(features=[floats(known.features), 1280], logits=[floats(known.logits), 50], right=known.right.tolist(), labels=clf.labels)
+    shoes = dict(features=[floats(known.features), 1280], logits=[floats(known.logits), 50], right=known.right.tolist(),
+        along=[floats(nuisance(known).T), 1280], labels=clf.labels)
     found = page.evaluate(call, [given, {**web.teaching(clf)[0], 'precision':precision}, clf.card['temperature'], shoes])
 
     assert np.linalg.norm(found['weights']-rows.weights)<.02*np.linalg.norm(rows.weights)

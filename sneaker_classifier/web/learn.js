@@ -15,8 +15,8 @@ import {basisOf, classOf, isCopy, lesson, taughtRows} from './teach.js';
 /** @typedef {import('./teach.js').Basis} Basis */
 /** @typedef {import('./teach.js').Rows} Rows */
 /** @typedef {import('./teach.js').Shoes} Shoes */
-/** @typedef {import('./teach.js').Teaching & {as_one: number, base: string, pictures: number, features: number, low: number,
- *     high: number}} Teaching */
+/** @typedef {import('./teach.js').Teaching & {as_one: number, base: string, pictures: number, features: number, directions: number,
+ *     low: number, high: number}} Teaching */
 /** @typedef {{card: Card, rules: Rules, teaching: Teaching, model: ArrayBuffer, folder: string,
  *     open: (model: ArrayBuffer | Uint8Array, card: Card) => Promise<Network>, file: (path: string) => Promise<ArrayBuffer>}} Start
  *     `file` gives nothing where the page has no such file */
@@ -32,15 +32,17 @@ const full = 'This device has no room for what further photos would teach. What 
 /** @template T @param {Promise<T>} doing */
 const storing = doing => doing.catch(e => { throw Error(e?.name === 'QuotaExceededError' ? full : unkept); });
 
-/** What shoes.bin holds: logits, features in 256 levels, and whether the first answer is right
+/** What shoes.bin holds: logits, directions, features in 256 levels, and whether the first answer is right
  * @param {ArrayBuffer} data @param {Teaching} of @param {number} classes @returns {Promise<Shoes>} */
-async function shoesOf(data, {pictures, features, low, high}, classes) {
+async function shoesOf(data, {pictures, features, directions, low, high}, classes) {
     const unpacked = await new Response(new Blob([data]).stream().pipeThrough(new DecompressionStream('deflate'))).arrayBuffer();
-    const logits = new Float32Array(unpacked, 0, pictures*classes), levels = new Uint8Array(unpacked, 4*logits.length, pictures*features);
-    const all = Float32Array.from(levels, o => low + o*((high - low)/255)), each = Array.from({length: pictures}, (_, i) => i);
-    return {logits: each.map(i => logits.subarray(i*classes, (i + 1)*classes)),
-        features: each.map(i => all.subarray(i*features, (i + 1)*features)),
-        right: new Uint8Array(unpacked, 4*logits.length + levels.length)};
+    const numbers = pictures*classes + directions*features, floats = new Float32Array(unpacked, 0, numbers);
+    const levels = new Uint8Array(unpacked, 4*numbers, pictures*features);
+    const rows = (/** @type {Float32Array} */ of, /** @type {number} */ n, at = 0, end = of.length) =>
+        Array.from({length: (end - at)/n}, (_, i) => of.subarray(at + i*n, at + (i + 1)*n));
+    return {logits: rows(floats, classes, 0, pictures*classes), along: rows(floats, features, pictures*classes),
+        features: rows(Float32Array.from(levels, o => low + o*((high - low)/255)), features),
+        right: new Uint8Array(unpacked, 4*numbers + levels.length)};
 }
 
 /** What was seen in a photo, and in its mirror image
@@ -86,7 +88,7 @@ export class Learner {
         const {card, file, teaching} = this.start;
         if (!this.known) {
             const shoes = await shoesOf(await file('model/shoes.bin'), teaching, card.classes.length);
-            this.known = {shoes, basis: basisOf(shoes.features)};
+            this.known = {shoes, basis: basisOf(shoes)};
         }
         return this.known;
     }

@@ -1,10 +1,11 @@
 // New classes from a few photos each, as 15_teach.ipynb fits them and says how well they do. Nothing here knows of a browser.
 import {softmax} from './answers.js';
 
-/** @typedef {{weight_decay: number, rest_counts: number, steps: number, heaps: number, may_go_over: number, may_be_sure: number,
+/** @typedef {{weight_decay: number, steps: number, heaps: number, may_go_over: number, may_be_sure: number,
  *     doubt: number, never: number, least: number, out_of_place: number, alike: number, near_colours: number, likely: number,
  *     precision: number}} Teaching Numbers from 15_teach.ipynb */
-/** @typedef {{features: Float32Array[], logits: Float32Array[], right: ArrayLike<number>}} Shoes Pictures that a model has kept back */
+/** @typedef {{features: Float32Array[], logits: Float32Array[], right: ArrayLike<number>, along: Float32Array[]}} Shoes Pictures that a
+ *     model has kept back, and the directions in which features of one shoe differ most */
 /** @typedef {{label: string, features: Float32Array[], logits: Float32Array[], plain: number[] | null}} Seen A photo, as it is and
  *     mirrored, and the colour behind it, where that is plain */
 /** @typedef {{weights: Float64Array[], bias: number[], sureFrom: number, scores: number[][], sure: boolean[]}} Rows */
@@ -48,7 +49,7 @@ export function classOf(label) {
     return {label, brand, model: model.join(' ')};
 }
 
-// Rows of features, shortened
+// Rows of features
 
 /** @param {ArrayLike<number>} a @param {ArrayLike<number>} b @param {number} n @param {number} at Where `b` starts */
 function inner(a, b, n = a.length, at = 0) {
@@ -61,6 +62,14 @@ function inner(a, b, n = a.length, at = 0) {
 
 /** @param {Float64Array} a @param {number} times @param {ArrayLike<number>} b @param {number} at Where `a` starts */
 function add(a, times, b, at = 0) { for (let i = 0; i < b.length; i++) a[at + i] += times*b[i]; }
+
+/** What is left of features once these directions are taken out
+ * @param {ArrayLike<number>} x @param {Float32Array[]} along */
+function without(x, along) {
+    const left = Float64Array.from(x);
+    for (const o of along) add(left, -inner(x, o), o);
+    return left;
+}
 
 const dependent = 1e-9; // of a row's square: what is left of it is noise
 
@@ -100,10 +109,11 @@ export class Basis {
     }
 }
 
-/** @param {ArrayLike<number>[]} rows */
-export function basisOf(rows) {
+/** Of what is left of them once nuisances are taken out
+ * @param {Shoes} shoes */
+export function basisOf({features, along}) {
     const basis = new Basis();
-    for (const o of rows) basis.add(o);
+    for (const o of features) basis.add(without(o, along));
     return basis;
 }
 
@@ -252,7 +262,7 @@ function sureFrom(ours, right, confident, theirs, t) {
 export function taughtRows(looks, labels, shoes, basis, temperature, t) {
     const known = shoes.features.length, which = looks.map(o => labels.indexOf(o.label)), classes = labels.length;
     basis.cut(known);
-    for (const o of looks) o.features.forEach(x => basis.add(x));
+    for (const o of looks) o.features.forEach(x => basis.add(without(x, shoes.along)));
     const size = basis.rows.length, strength = (/** @type {Float32Array} */ z) => logSum(z.map(o => o/temperature));
     const rival = [...shoes.logits, ...looks.flatMap(o => o.logits)].map(strength);
     const nth = looks.map((o, i) => looks.slice(0, i).filter(p => p.label === o.label).length);
@@ -262,7 +272,7 @@ export function taughtRows(looks, labels, shoes, basis, temperature, t) {
         const rest = [...Array(known).keys()].filter(i => i%t.heaps !== heap);
         const taught = [...looks.keys()].filter(i => nth[i]%t.heaps !== heap).flatMap(i => [0, 1].map(j => ({at: known + 2*i + j, i})));
         return fitRows([...taught.map(({at, i}) => ({row: basis.rows[at], want: which[i] + 1, weight: 1/taught.length, rival: rival[at]})),
-            ...rest.map(i => ({row: basis.rows[i], want: 0, weight: t.rest_counts/rest.length, rival: rival[i]}))], classes, size, t);
+            ...rest.map(i => ({row: basis.rows[i], want: 0, weight: 1/rest.length, rival: rival[i]}))], classes, size, t);
     };
     const heaps = Array.from({length: t.heaps}, (_, heap) => fit(heap)), rows = fit(null);
     /** @param {number} i @param {number} heap */
@@ -274,7 +284,7 @@ export function taughtRows(looks, labels, shoes, basis, temperature, t) {
     const scores = looks.map((o, i) => softmax([...ours[i], ...o.logits[0].map(z => z/temperature)], 1));
     const confident = scores.map(o => most(o) >= t.likely && first(o) < classes);
     const from = sureFrom(ours, scores.map((o, i) => first(o) === which[i]), confident, theirs.map(lower), t);
-    return {weights: rows.map(o => basis.weights(o.subarray(0, size)).map(z => z*temperature)),
+    return {weights: rows.map(o => without(basis.weights(o.subarray(0, size)), shoes.along).map(z => z*temperature)),
         bias: rows.map(o => (o[size] - push)*temperature), sureFrom: Math.min(from*temperature, t.never), scores,
         sure: confident.map((o, i) => o && most(ours[i]) >= from)};
 }
