@@ -23,6 +23,7 @@ import numpy as np
 from fastcore.basics import patch
 from fastcore.script import call_parse
 from PIL import ImageOps
+from threadpoolctl import threadpool_limits
 
 # %% ../nbs/15_teach.ipynb #f93c130b
 from .commands import command
@@ -255,6 +256,8 @@ class Rows:
     scores:np.ndarray    # (photos, new classes, and the known ones where they are beside) probabilities
     sure:np.ndarray      # (photos,) would it be called sure?
 
+# Threads of numpy and of scipy wait for each other: alone, one is several times as fast.
+@threadpool_limits.wrap(limits=1, user_api='blas')
 def taught_rows(looks, which, known, temperature, beside, precision):
     along = nuisance(known)
     looks = [replace(o, features=without(o.features, along)) for o in looks]
