@@ -248,7 +248,7 @@ def raw(tmp_path_factory):
 def test_cleaned_on_ray_and_here(raw, ray, tmp_path, monkeypatch):
     here = clean_images(raw, tmp_path/'here', progress=False)
     # Small pieces, and three buckets of features
-    for name,value in dict(_files_at_once=20, _pairs_at_once=200, _bucket=30).items(): monkeypatch.setattr(scale, name, value)
+    for name,value in dict(_files_at_once=8, _pairs_at_once=40, _bucket=30).items(): monkeypatch.setattr(scale, name, value)
     there = scale.clean_on_ray(raw, tmp_path/'there')
 
     assert len(here.items)>=48 and here.items.group.nunique()<len(here.items) and here.shared
