@@ -20,7 +20,6 @@ from shutil import rmtree
 
 import numpy as np
 from fastcore.basics import patch
-from fastcore.script import call_parse
 from fastcore.xml import A, Button, Details, Div, Figure, Form, H2, H3, Img, Input, Label, P, Span, Summary, Table, Td, Th, Tr, to_xml
 from PIL import Image, ImageOps
 
@@ -546,7 +545,6 @@ def launch(
     return app
 
 # %% ../nbs/17_app.ipynb #5f0a06e3
-@call_parse
 @command('Stopped. Corrections that were saved are safe; start again to see the page.')
 def sneaker_app(
     model:str=None, # Model folder; the bundled one if not given

@@ -71,9 +71,8 @@ _past_one_machine = 'accelerate', 'pyarrow', 'ray'
 
 def _sentence(e):
     "What to say of an error; None where it is nothing that a person could mend"
-    from fastcore.script import CliError
-    from sneaker_classifier.files import printable, reason
-    if isinstance(e, CliError): return str(e)
+    from sneaker_classifier.files import SneakerError, printable, reason
+    if isinstance(e, SneakerError): return str(e)
     if isinstance(e, ModuleNotFoundError):
         extra = 'scale' if e.name in _past_one_machine else 'train'
         return f'{e.name} is not installed. This command needs it: python -m pip install "sneaker-classifier[{extra}]"'
@@ -110,7 +109,7 @@ def ending_well(
 def command(
     safe:str # What is safe, and how to go on, when the command is stopped; may name arguments, such as {out}
 ):
-    "Decorator, to stand below `call_parse`: the command ends well, whatever ends it"
+    "Decorator of a command, below `call_parse` if there is one: it ends well, whatever ends it"
     def decorate(f):
         @wraps(f)
         def run(*args, **kwargs):

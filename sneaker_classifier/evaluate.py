@@ -17,7 +17,6 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from fastcore.script import call_parse
 from matplotlib import pyplot as plt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
@@ -365,7 +364,6 @@ def _print_report(report, left_out, by_file, by_looks):
         f"left out ({by_file} known by their file, {by_looks} by their looks). {_summary(report.metrics)}")
 
 # %% ../nbs/11_evaluate.ipynb #e1d3197c
-@call_parse
 @command('Stopped. Nothing was changed; start again to measure.')
 def sneaker_evaluate(
     data:Annotated[str, dict(opt=True, required=True)], # Folder with one folder of pictures for each class

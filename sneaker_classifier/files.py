@@ -15,10 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import get_native_id
 
-from fastcore.script import CliError
-
 # %% ../nbs/00_files.ipynb #264fbc97
-class SneakerError(CliError):
+class SneakerError(Exception):
     "Something that a person can mend; the message says what was wrong and what to do"
     def __init__(self, said:str): # One sentence or two
         super().__init__(said)

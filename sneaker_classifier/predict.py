@@ -25,7 +25,6 @@ from typing import Annotated
 import numpy as np
 import onnxruntime as ort
 from fastcore.basics import patch
-from fastcore.script import call_parse
 from pathvalidate import is_valid_filename
 from PIL import Image
 
@@ -600,7 +599,6 @@ def _to_parquet(places, out, engine, model, other_ways):
     return int(n.total()==n['bad'])
 
 # %% ../nbs/03_predict.ipynb #a3b3989a
-@call_parse
 @command('Stopped. The answers so far are complete; ask again for the other photos.')
 def sneaker_predict(
     files:Annotated[str, 'Photos to name, folders of them, or patterns such as *.jpg', dict(nargs='+')],

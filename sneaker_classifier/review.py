@@ -20,7 +20,6 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from fastcore.script import call_parse
 from PIL import Image
 from scipy.stats import rankdata
 
@@ -341,7 +340,6 @@ def review(
     return Review(clean, suspects.astype(dict(suspicion=float)), (settings or load_settings()).classes).start()
 
 # %% ../nbs/07_review.ipynb #d48ddd1f
-@call_parse
 @command('Stopped. What has been cleaned is safe in {out}; start again to go on.')
 def sneaker_clean(
     data:str='data/raw',  # Folder with one folder of pictures for each class

@@ -31,7 +31,6 @@ from anyio.from_thread import start_blocking_portal
 from anyio.to_thread import run_sync
 from ddgs import DDGS
 from fastcore.basics import patch
-from fastcore.script import call_parse
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -603,7 +602,6 @@ def scrape(
     return reports
 
 # %% ../nbs/04_scrape.ipynb #745d8c8d
-@call_parse
 @command('Stopped. What has arrived is safe in {out}; start again to go on.')
 def sneaker_scrape(
     out:str='data/raw',  # Folder for the pictures and downloads.jsonl

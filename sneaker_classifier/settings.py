@@ -14,7 +14,6 @@ import configparser, difflib, re, unicodedata
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from fastcore.script import call_parse
 from pathvalidate import is_valid_filename
 
 from .commands import command
@@ -293,7 +292,6 @@ def load_settings(
     return Settings(classes, **parts, scratch=scratch, path=path)
 
 # %% ../nbs/00_settings.ipynb #a1f00c12
-@call_parse
 @command('Stopped. Either all of settings.ini is written or nothing.')
 def sneaker_settings(
     folder:str='.' # Where to write it

@@ -21,7 +21,6 @@ from typing import Annotated
 
 import numpy as np
 from fastcore.basics import patch
-from fastcore.script import call_parse
 from PIL import ImageOps
 from threadpoolctl import threadpool_limits
 
@@ -466,7 +465,6 @@ def _way_on(lessons, folder):
         f'sneaker-train --data {printable(folder)} --out models/trained'
 
 # %% ../nbs/15_teach.ipynb #c38d2d43
-@call_parse
 @command('Stopped. Nothing was written.')
 def sneaker_teach(
     folder:str,         # Folder with one folder of photos for each class

@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
-from fastcore.script import call_parse
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from scipy.stats import binomtest, bootstrap
@@ -495,7 +494,6 @@ def plan(
         f'What is new would be learned in {t.epochs+t.second_cycle} epochs, and the new model compared with {begun["before"]}.')
 
 # %% ../nbs/13_update.ipynb #bae70bbd
-@call_parse
 @command('Stopped. What is done is safe in {models}; start again to go on.')
 def sneaker_update(
     models:str='models',          # Folder with a folder for each model, and the file current

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from fastcore.script import call_parse
 from fastcore.xdg import xdg_cache_home
 from PIL import Image
 from tqdm.auto import tqdm
@@ -180,7 +179,6 @@ def write_page(
     return sum(map(len, files.values()))
 
 # %% ../nbs/18_web.ipynb #18web026
-@call_parse
 @command('Stopped. What is written is whole; start again for the rest.')
 def sneaker_web(
     model:str=None,   # Model folder; the bundled one if not given
