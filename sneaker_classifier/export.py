@@ -25,6 +25,7 @@ import onnxruntime as ort
 import pandas as pd
 import timm
 import torch
+from fastai.callback.hook import hook_output, hook_outputs
 from fastai.learner import Learner, load_learner
 from fastai.vision.augment import RandTransform
 from fastcore.script import call_parse
@@ -43,21 +44,31 @@ from .settings import Settings, Training, class_of, load_settings
 from .train import Checkpoint, go_on_alone, locked, train
 
 # %% ../nbs/12_export.ipynb #2bec2eff
+_activations = nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish
+
+def _halfway(body, side):
+    "The middle one of the activations that see the last grid; the body itself where there is none"
+    steps = [o for o in body.modules() if isinstance(o, _activations)]
+    with torch.no_grad(), hook_outputs(steps) as seen: grid = body(torch.zeros(1, 3, *side))
+    last = [o for o,given in zip(steps, seen.stored) if given is not None and given.shape[2:]==grid.shape[2:]]
+    return last[len(last)//2] if last else body
+
 class _Exported(nn.Module):
     def __init__(self, learn, side):
         super().__init__()
         self.side = (side, side)
         self.body,head = copy.deepcopy(learn.model).cpu().eval()
-        self.linear = head[-1]
+        self.linear,self.halfway = head[-1],_halfway(self.body, self.side)
         cfg = self.body.model.pretrained_cfg
         for name in ('mean', 'std'): self.register_buffer(name, torch.tensor(cfg[name]).view(1,3,1,1))
 
     def forward(self, pictures):
         x = nn.functional.interpolate(pictures.permute(0,3,1,2)/255, self.side, mode='bilinear')
-        grid = self.body((x-self.mean)/self.std)
+        with hook_output(self.halfway, detach=False) as seen: grid = self.body((x-self.mean)/self.std)
         evidence = nn.functional.conv2d(grid, self.linear.weight[:,:,None,None], self.linear.bias)
-        features = grid.mean((2,3))
-        return self.linear(features), evidence, features
+        found = seen.stored.relu()
+        found = found/(found.mean((2,3), keepdim=True)+1e-6).sqrt()   # so that their mean is about the root, which strong ones rule less
+        return self.linear(grid.mean((2,3))), evidence, found.mean((2,3))
 
 # %% ../nbs/12_export.ipynb #e5533608
 def onnx_bytes(

@@ -156,7 +156,7 @@ def without(
     return x-(x@along)@along.T
 
 # %% ../nbs/15_teach.ipynb #7846357a
-_weight_decay = 3e-4   # found by trying: three times as much or a third of it does little
+_weight_decay = 3e-5   # found by trying: three times as much or a third of it does little
 _steps = 50            # more make it slower and no better
 
 def _log_sum(z):
@@ -220,9 +220,21 @@ def _left_out(looks, which, known, temperature, beside):
         theirs[heap_known==h] = known.features[heap_known==h]@weights.T+bias
     return ours, theirs
 
+# %% ../nbs/15_teach.ipynb #15strange
+def _strangers(looks, which, known, temperature, beside):
+    "The highest logit for each photo from rows that were fitted without its class; nothing where there is but one"
+    parts,highest = min(_heaps, which.max()+1),np.zeros(len(looks))
+    if parts<2: return highest[:0]
+    for h in range(parts):
+        out = which%parts==h
+        weights,bias = _fit_on(looks, which, known, ~out, np.full(len(known.logits), True), temperature, beside)
+        for i in np.flatnonzero(out): highest[i] = (looks[i].features[0]@weights.T+bias).max()
+    return highest
+
 # %% ../nbs/15_teach.ipynb #cd4c6e93
-_may_go_over = .005   # share of the known pictures that were named rightly
-_may_be_sure = .01    # share of other shoes
+_may_go_over = .002   # share of the known pictures that were named rightly
+_may_be_sure = .01    # share of other shoes that are known
+_strange_sure = .05   # share of photos of new classes that were left out
 _doubt = 1.5          # mistakes more than were seen
 _never = 1e5          # a logit that none reaches
 
@@ -237,12 +249,14 @@ def _own_temperature(z, which):
     def cost(t): return (_log_sum(z/np.exp(t))-z[np.arange(len(z)), which]/np.exp(t)).mean()
     return float(np.exp(minimize_scalar(cost, bounds=(-2, 3), method='bounded').x))
 
-def _sure_from(ours, right, confident, theirs, precision):
+def _sure_from(ours, right, confident, theirs, strange, precision):
     "The lowest logit from which on enough are right, even with one and a half mistakes more than were seen, and few others are so familiar"
     score = np.where(confident, ours.max(1), -np.inf)
     order = np.argsort(-score, kind='stable')
     enough = np.flatnonzero((np.cumsum(right[order])/(np.arange(len(order))+1+_doubt)>=precision) & np.isfinite(score[order]))
-    return max(score[order][enough[-1]], np.quantile(theirs.max(1), 1-_may_be_sure)) if len(enough) else _never
+    if not len(enough): return _never
+    familiar = [np.quantile(theirs.max(1), 1-_may_be_sure), *([np.quantile(strange, 1-_strange_sure)] if len(strange) else [])]
+    return max(score[order][enough[-1]], *familiar)
 
 # %% ../nbs/15_teach.ipynb #1aa1d90c
 @dataclass(frozen=True)
@@ -262,23 +276,24 @@ def taught_rows(looks, which, known, temperature, beside, precision):
     looks = [replace(o, features=without(o.features, along)) for o in looks]
     known = replace(known, features=without(known.features, along))
     ours,theirs = _left_out(looks, which, known, temperature, beside)
+    strange = _strangers(looks, which, known, temperature, beside)
     weights,bias = _fit_on(looks, which, known, np.full(len(looks), True), np.full(len(known.logits), True), temperature, beside)
     weights = without(weights, along)   # to weigh features that have them
     if beside:
         push = _push(theirs, known, temperature)
-        ours,theirs,bias = ours-push,theirs-push,bias-push
+        ours,theirs,strange,bias = ours-push,theirs-push,strange-push,bias-push
         z = np.concatenate([ours, np.stack([o.logits[0] for o in looks])/temperature], 1)
     else: z = ours/_own_temperature(ours, which)
     scores = softmax(z)
     confident = likely(scores.max(1)) & (z.argmax(1)<=which.max())
-    sure_from = _sure_from(ours, z.argmax(1)==which, confident, theirs, precision)
+    sure_from = _sure_from(ours, z.argmax(1)==which, confident, theirs, strange, precision)
     sure = confident & (ours.max(1)>=sure_from)
     if not beside: return Rows(weights, bias, _own_temperature(ours, which), sure_from, scores, sure)
     return Rows(weights*temperature, bias*temperature, temperature, min(sure_from*temperature, _never), scores, sure)
 
 # %% ../nbs/15_teach.ipynb #26ab5234
 _out_of_place = .1   # probability of its own class, below which a photo looks out of place
-_alike = .75         # how alike the features of photos are on average: those of one model are .3 to .6, those of one view more
+_alike = .97         # how alike the features of photos are on average: those of one model are .93 to .97, those of one view more
 _near_colours = 30   # levels between plain backgrounds that look the same
 
 @dataclass(frozen=True)
@@ -334,37 +349,43 @@ def __str__(self:Lesson):
 
 # %% ../nbs/15_teach.ipynb #dc0f1e9a
 def _drop_unused(graph):
-    "Remove what led to the old rows, and shapes that are no longer true"
+    "Remove what led to the old rows"
     used = {o for node in graph.node for o in node.input}|{o.name for o in graph.output}
     kept = [o for o in graph.node if set(o.output)&used]
     used = {o for node in kept for o in node.input}
     rest = [o for o in graph.initializer if o.name in used]
-    for name,what in dict(node=kept, initializer=rest, value_info=[]).items():
+    for name,what in dict(node=kept, initializer=rest).items():
         graph.ClearField(name)
         getattr(graph, name).extend(what)
 
 # %% ../nbs/15_teach.ipynb #9588a9e0
+def _new_rows(graph, weights, bias):
+    "What new rows say of the features, and of each cell of the grid that these are the mean of"
+    import onnx
+    for name,o in dict(weights=np.float32(weights), bias=np.float32(bias), axes=np.int64([2, 3])).items():
+        graph.initializer.append(onnx.numpy_helper.from_array(o, f'taught.{name}'))
+    grid, = (o.input[0] for o in graph.node if 'features' in o.output)
+    node,rows = onnx.helper.make_node,['taught.weights', 'taught.bias']
+    return [node('Gemm', ['features', *rows], ['taught.logits'], transB=1),
+        node('Unsqueeze', [rows[0], 'taught.axes'], ['taught.kernel']),
+        node('Conv', [grid, 'taught.kernel', rows[1]], ['taught.evidence'])]
+
 def with_head(
     network:bytes,      # ONNX, as `sneaker-train` writes it
     weights:np.ndarray, # (classes, n)
     bias:np.ndarray,    # (classes,)
     beside:bool         # Below the rows that are there, or in their place?
 )->bytes:
-    "The same network with other rows in its last layer"
+    "The same network with other rows"
     import onnx
-    from onnx import numpy_helper
     model = onnx.load_from_string(network)
-    graph,made = model.graph,{name:o for o in model.graph.node for name in o.output}
-    stored = {o.name:numpy_helper.to_array(o) for o in graph.initializer}
-    def value(name): return stored[name] if name in stored else stored[made[name].input[0]]   # stored in half precision
-    old = [value(o) for o in made['logits'].input[1:]]
-    rows = [np.concatenate(o) if beside else o[1] for o in zip(old, (weights, bias))]
-    names = 'taught.weights', 'taught.bias'
-    for name,o in (*zip(names, rows), ('taught.axes', np.array([2, 3]))):
-        graph.initializer.append(numpy_helper.from_array(o.astype(np.int64 if o.dtype.kind=='i' else np.float32), name))
-    made['logits'].input[1:],made['evidence'].input[1:] = names,('taught.kernel', names[1])
-    graph.node.insert(0, onnx.helper.make_node('Unsqueeze', ['taught.weights', 'taught.axes'], ['taught.kernel']))
-    for o in graph.output[:2]: o.type.tensor_type.shape.dim[1].dim_value = len(rows[1])
+    graph,classes = model.graph,len(bias)
+    for o in graph.node: o.output[:] = [f'known.{name}' if name in ('logits', 'evidence') else name for name in o.output]
+    graph.node.extend(_new_rows(graph, weights, bias))
+    for o in graph.output[:2]:
+        both,width = [*([f'known.{o.name}'] if beside else []), f'taught.{o.name}'],o.type.tensor_type.shape.dim[1]
+        graph.node.append(onnx.helper.make_node('Concat', both, [o.name], axis=1))
+        width.dim_value = classes+beside*width.dim_value
     _drop_unused(graph)
     return model.SerializeToString()
 

@@ -29,7 +29,7 @@ from sneaker_classifier.predict import (ModelError, SneakerClassifier, _around, 
 from .samples import draw_shoe
 from .settings import load_settings
 from .teach import (_alike, _doubt, _heaps, _least, _may_be_sure, _may_go_over, _near_colours, _never, _out_of_place,
-    _steps, _weight_decay, known_shoes, nuisance)
+    _steps, _strange_sure, _weight_decay, known_shoes, nuisance)
 
 # %% ../nbs/18_web.ipynb #18web008
 _version,_package = '1.30.0','onnxruntime-web'
@@ -96,7 +96,7 @@ def numbers(
     return dict(limits=asdict(clf.limits), formats=formats, bomb=2*Image.MAX_IMAGE_PIXELS, map_side=_widest_map, **margins, **thresholds)
 
 # %% ../nbs/18_web.ipynb #18web032
-_as_one = .95   # how alike features are when photos count as one: .94 or more for most that were saved anew, .9 for drawings of one shoe
+_as_one = .988   # how alike features are when photos count as one: more for nine in ten that were saved anew, .97 for drawings of one shoe
 
 def teaching(
     clf:SneakerClassifier # Who answers on the page
@@ -106,8 +106,8 @@ def teaching(
     except ModelError: return {}, b''
     low,high = float(known.features.min()),float(known.features.max())
     levels = ((known.features-low)*(255/(high-low))).round().astype(np.uint8)
-    fit = dict(weight_decay=_weight_decay, steps=_steps, heaps=_heaps, may_go_over=_may_go_over,
-        may_be_sure=_may_be_sure, doubt=_doubt, never=_never, likely=_likely, precision=load_settings().evaluation.precision_when_sure)
+    fit = dict(weight_decay=_weight_decay, steps=_steps, heaps=_heaps, may_go_over=_may_go_over, may_be_sure=_may_be_sure,
+        strange_sure=_strange_sure, doubt=_doubt, never=_never, likely=_likely, precision=load_settings().evaluation.precision_when_sure)
     words = dict(least=_least, out_of_place=_out_of_place, alike=_alike, near_colours=_near_colours, as_one=_as_one, base=clf.folder.name)
     along = nuisance(known).T
     data = b''.join(o.tobytes() for o in (known.logits.astype('<f4'), along.astype('<f4'), levels, known.right.astype(np.uint8)))

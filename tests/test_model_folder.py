@@ -9,14 +9,15 @@ import onnx
 import onnxruntime as ort
 import pandas as pd
 import pytest
+import torch
+from fastai.callback.hook import hook_output
 from huggingface_hub import ModelCard
-from safetensors.numpy import load_file
 
 from conftest import command, root
 from sneaker_classifier.data import augmentation, learned_ids, picture_id
 from sneaker_classifier.evaluate import cross_fitted, false_certainty, unknown_logits, validation_logits, validation_report
 from sneaker_classifier.export import _split, half_stored, load_sneaker_learner, model_card, onnx_bytes
-from sneaker_classifier.images import open_image
+from sneaker_classifier.images import fit_square, open_image, subject_box
 from sneaker_classifier.predict import ModelError, SneakerClassifier
 from sneaker_classifier.samples import draw_shoe
 from sneaker_classifier.settings import load_settings
@@ -116,17 +117,20 @@ def test_half_the_file_and_the_same_answers(folder):
     for a,b in zip(expected, answers): assert b.dtype==np.float32 and a==pytest.approx(b, abs=.05)
 
 
-def test_features_make_the_logits(folder):
-    clf,head = SneakerClassifier.load(folder),[v for k,v in sorted(load_file(folder/'model.safetensors').items()) if k.startswith('1.')]
-    bias,weight = head
+@pytest.mark.filterwarnings('ignore:Reading')
+def test_features_are_the_roots_of_what_is_found_halfway(folder):
+    clf,(body,_) = SneakerClassifier.load(folder),load_sneaker_learner(folder).model.eval()
+    cfg,halfway = body.model.pretrained_cfg,body.model.blocks[5][3].bn1
+    mean,std = (torch.tensor(cfg[o]).view(1, 3, 1, 1) for o in ('mean', 'std'))
 
     for i in range(4):
         shoe = draw_shoe('puma_suede', seed=i, size=64)
-        features,p = clf.features(shoe),clf.predict(shoe)
-        logits = weight.astype(np.float32)@features+bias
+        square = torch.tensor(np.asarray(fit_square(shoe, 64, subject_box(shoe))))
+        with hook_output(halfway) as seen, torch.no_grad(): body((square.permute(2, 0, 1)[None]/255-mean)/std)
+        features = clf.features(shoe)
 
-        assert features.dtype==np.float32 and features.shape==weight.shape[1:]
-        assert logits.max()==pytest.approx(p.familiarity, abs=.01) and clf.labels[logits.argmax()]==p.label
+        assert features.dtype==np.float32
+        assert features**2==pytest.approx(seen.stored[0].mean((1, 2)).numpy(), abs=.01)
 
 
 def test_a_network_without_features(folder):

@@ -69,6 +69,7 @@ function changed(message, [number, ...path], change) {
 
 const model = {graph: 7}, graph = {node: 1, initializer: 5, output: 12}, node = {input: 1, output: 2, op: 4, attribute: 5};
 const tensor = {dims: 1, type: 2, name: 8, data: 9}, float = 1, int = 7, named = 1, sizes = [2, 1, 2], size = {dim: 1, value: 1};
+const answers = ['logits', 'evidence'];
 
 /** @param {Bytes} message @param {number} number */
 const texts = (message, number) => fields(message).filter(o => o.number === number).map(o => new TextDecoder().decode(o.data));
@@ -82,46 +83,39 @@ const stored = (name, dims, data) => field(graph.initializer, joined([...dims.ma
 const made = (op, inputs, output, ...attributes) => field(graph.node, joined([...inputs.map(o => field(node.input, o)),
     field(node.output, output), field(node.op, op), ...attributes.map(o => field(node.attribute, o))]));
 
-const axis = joined([field(1, 'axis'), field(3, 0), field(20, 2)]); // AttributeProto: its name, the number 0, and that it is a number
+/** AttributeProto: its name, a number, and that it is a number
+ * @param {string} name @param {number} value */
+const attribute = (name, value) => joined([field(1, name), field(3, value), field(20, 2)]);
 
-/** A node with other inputs after the first
- * @param {Bytes} data @param {string[]} inputs */
-const fed = (data, inputs) => changed(data, [node.input], (o, nth) => nth ? text(inputs[nth - 1]) : o);
+/** A node whose answers have another name, since others will have theirs
+ * @param {Bytes} data */
+const renamed = data => changed(data, [node.output], o => {
+    const name = new TextDecoder().decode(o);
+    return answers.includes(name) ? text(`known.${name}`) : o;
+});
 
 /** An output with another number of classes
  * @param {Bytes} data @param {number} classes */
 const widened = (data, classes) => changed(data, sizes, shape =>
     changed(shape, [size.dim], (o, nth) => nth === 1 ? field(size.value, classes) : o));
 
-/** with_head: the same network with further rows in its last layer
+/** with_head: the same network with further rows
  * @param {Bytes} network ONNX @param {Rows} rows @param {number} classes All of them */
 export function withHead(network, {weights, bias}, classes) {
-    const rows = new Float32Array(weights.flatMap(o => [...o])), names = ['taught.weights', 'taught.bias'];
-    const added = [stored('taught.new_weights', [weights.length, weights[0].length], rows),
-        stored('taught.new_bias', [bias.length], new Float32Array(bias)), stored('taught.axes', [2], BigInt64Array.of(2n, 3n))];
+    const [w, b, axes, kernel] = ['weights', 'bias', 'axes', 'kernel'].map(o => `taught.${o}`);
+    const added = [stored(w, [weights.length, weights[0].length], new Float32Array(weights.flatMap(o => [...o]))),
+        stored(b, [bias.length], new Float32Array(bias)), stored(axes, [2], BigInt64Array.of(2n, 3n))];
     return changed(network, [model.graph], data => {
-        const parts = fields(data), maker = (/** @type {string} */ name) =>
-            parts.findIndex(o => o.number === graph.node && texts(o.data, node.output).includes(name));
-        const sized = (/** @type {Field} */ o) => o.number === graph.output && ['logits', 'evidence'].includes(texts(o.data, named)[0]);
-        const logits = maker('logits'), evidence = maker('evidence'), [, ...old] = texts(parts[logits].data, node.input);
-        const head = [...names.map((o, i) => made('Concat', [old[i], `taught.new_${o.slice(7)}`], o, axis)),
-            made('Unsqueeze', [names[0], 'taught.axes'], 'taught.kernel')];
-        const whole = parts.map((o, i) => i === logits ? field(graph.node, fed(o.data, names))
-            : i === evidence ? field(graph.node, fed(o.data, ['taught.kernel', names[1]]))
+        const parts = fields(data), nodes = parts.filter(o => o.number === graph.node);
+        const [grid] = nodes.filter(o => texts(o.data, node.output).includes('features')).flatMap(o => texts(o.data, node.input));
+        const head = [made('Gemm', ['features', w, b], 'taught.logits', attribute('transB', 1)), made('Unsqueeze', [w, axes], kernel),
+            made('Conv', [grid, kernel, b], 'taught.evidence'),
+            ...answers.map(o => made('Concat', [`known.${o}`, `taught.${o}`], o, attribute('axis', 1)))];
+        const sized = (/** @type {Field} */ o) => o.number === graph.output && answers.includes(texts(o.data, named)[0]);
+        const before = parts.map(o => o.number === graph.node ? field(graph.node, renamed(o.data))
             : sized(o) ? field(graph.output, widened(o.data, classes)) : o.whole);
-        return withoutUnused(joined(whole.toSpliced(Math.min(logits, evidence), 0, ...head).concat(added)));
+        return joined([...before, ...head, ...added]);
     });
-}
-
-/** A graph without what led to the old rows
- * @param {Bytes} data */
-function withoutUnused(data) {
-    const outputs = fields(data).filter(o => o.number === graph.output).flatMap(o => texts(o.data, named));
-    const inputs = (/** @type {Field[]} */ parts) => parts.filter(o => o.number === graph.node).flatMap(o => texts(o.data, node.input));
-    let parts = fields(data), used = new Set([...outputs, ...inputs(parts)]);
-    parts = parts.filter(o => o.number !== graph.node || texts(o.data, node.output).some(name => used.has(name)));
-    used = new Set(inputs(parts));
-    return joined(parts.filter(o => o.number !== graph.initializer || used.has(texts(o.data, tensor.name)[0])).map(o => o.whole));
 }
 
 // The description

@@ -2,7 +2,7 @@
 import {softmax} from './answers.js';
 
 /** @typedef {{weight_decay: number, steps: number, heaps: number, may_go_over: number, may_be_sure: number,
- *     doubt: number, never: number, least: number, out_of_place: number, alike: number, near_colours: number, likely: number,
+ *     strange_sure: number, doubt: number, never: number, least: number, out_of_place: number, alike: number, near_colours: number, likely: number,
  *     precision: number}} Teaching Numbers from 15_teach.ipynb */
 /** @typedef {{features: Float32Array[], logits: Float32Array[], right: ArrayLike<number>, along: Float32Array[]}} Shoes Pictures that a
  *     model has kept back, and the directions in which features of one shoe differ most */
@@ -245,15 +245,18 @@ function first(values) {
 const most = (/** @type {ArrayLike<number>} */ values) => values[first(values)];
 
 /** _sure_from
- * @param {number[][]} ours @param {boolean[]} right @param {boolean[]} confident @param {number[][]} theirs @param {Teaching} t */
-function sureFrom(ours, right, confident, theirs, t) {
+ * @param {number[][]} ours @param {boolean[]} right @param {boolean[]} confident @param {number[][]} theirs
+ * @param {number[]} strange @param {Teaching} t */
+function sureFrom(ours, right, confident, theirs, strange, t) {
     const order = [...ours.keys()].filter(i => confident[i]).sort((a, b) => most(ours[b]) - most(ours[a]));
     let hits = 0, from = null;
     order.forEach((i, n) => {
         hits += right[i] ? 1 : 0;
         if (hits/(n + 1 + t.doubt) >= t.precision) from = most(ours[i]);
     });
-    return from === null ? t.never : Math.max(from, quantile(theirs.map(most), 1 - t.may_be_sure));
+    if (from === null) return t.never;
+    const familiar = strange.length ? quantile(strange, 1 - t.strange_sure) : -Infinity;
+    return Math.max(from, quantile(theirs.map(most), 1 - t.may_be_sure), familiar);
 }
 
 /** taught_rows, beside what is known
@@ -266,24 +269,27 @@ export function taughtRows(looks, labels, shoes, basis, temperature, t) {
     const size = basis.rows.length, strength = (/** @type {Float32Array} */ z) => logSum(z.map(o => o/temperature));
     const rival = [...shoes.logits, ...looks.flatMap(o => o.logits)].map(strength);
     const nth = looks.map((o, i) => looks.slice(0, i).filter(p => p.label === o.label).length);
-    /** Rows from all heaps but one
-     * @param {number | null} heap */
-    const fit = heap => {
+    /** Rows from all heaps but one, or without some of the classes
+     * @param {number | null} heap @param {(which: number) => boolean} out */
+    const fit = (heap, out = () => false) => {
         const rest = [...Array(known).keys()].filter(i => i%t.heaps !== heap);
-        const taught = [...looks.keys()].filter(i => nth[i]%t.heaps !== heap).flatMap(i => [0, 1].map(j => ({at: known + 2*i + j, i})));
+        const taught = [...looks.keys()].filter(i => nth[i]%t.heaps !== heap && !out(which[i]))
+            .flatMap(i => [0, 1].map(j => ({at: known + 2*i + j, i})));
         return fitRows([...taught.map(({at, i}) => ({row: basis.rows[at], want: which[i] + 1, weight: 1/taught.length, rival: rival[at]})),
             ...rest.map(i => ({row: basis.rows[i], want: 0, weight: 1/rest.length, rival: rival[i]}))], classes, size, t);
     };
-    const heaps = Array.from({length: t.heaps}, (_, heap) => fit(heap)), rows = fit(null);
+    const heaps = Array.from({length: t.heaps}, (_, heap) => fit(heap)), rows = fit(null), parts = Math.min(t.heaps, classes);
+    const others = parts > 1 ? Array.from({length: parts}, (_, part) => fit(null, o => o%parts === part)) : [];
     /** @param {number} i @param {number} heap */
-    const asked = (i, heap) => heaps[heap].map(o => inner(basis.rows[i], o) + o[size]);
+    const asked = (i, heap, of = heaps) => of[heap].map(o => inner(basis.rows[i], o) + o[size]);
     const theirs = shoes.features.map((_, i) => asked(i, i%t.heaps));
     const over = theirs.map((o, i) => most(o) - most(shoes.logits[i])/temperature).filter((_, i) => shoes.right[i]);
     const push = quantile(over, 1 - t.may_go_over), lower = (/** @type {number[]} */ o) => o.map(z => z - push);
     const ours = looks.map((_, i) => lower(asked(known + 2*i, nth[i]%t.heaps)));
+    const strange = parts > 1 ? looks.map((_, i) => most(lower(asked(known + 2*i, which[i]%parts, others)))) : [];
     const scores = looks.map((o, i) => softmax([...ours[i], ...o.logits[0].map(z => z/temperature)], 1));
     const confident = scores.map(o => most(o) >= t.likely && first(o) < classes);
-    const from = sureFrom(ours, scores.map((o, i) => first(o) === which[i]), confident, theirs.map(lower), t);
+    const from = sureFrom(ours, scores.map((o, i) => first(o) === which[i]), confident, theirs.map(lower), strange, t);
     return {weights: rows.map(o => without(basis.weights(o.subarray(0, size)), shoes.along).map(z => z*temperature)),
         bias: rows.map(o => (o[size] - push)*temperature), sureFrom: Math.min(from*temperature, t.never), scores,
         sure: confident.map((o, i) => o && most(ours[i]) >= from)};
