@@ -130,7 +130,7 @@ def test_features_are_the_roots_of_what_is_found_halfway(folder):
         features = clf.features(shoe)
 
         assert features.dtype==np.float32
-        assert features**2==pytest.approx(seen.stored[0].mean((1, 2)).numpy(), abs=.01)
+        assert features**2==pytest.approx(seen.stored[0].mean((1, 2)).numpy(), abs=.03)
 
 
 def test_a_network_without_features(folder):

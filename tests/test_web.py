@@ -544,7 +544,7 @@ def teach(page, name, files):
 def floats(a): return b64encode(np.ascontiguousarray(a, '<f4').tobytes()).decode()
 
 @pytest.fixture(scope='module')
-def looks(clf): return look_at(clf, {o:drawn(o, 20, side=128) for o in ('my_boot', 'my_runner')})[0]
+def looks(clf): return look_at(clf, {o:drawn(o, 20, side=128) for o in ('my_boot', 'my_high_top')})[0]
 
 @pytest.fixture(scope='module')
 def learned(clf):
@@ -556,7 +556,8 @@ def learned(clf):
 
 @pytest.mark.parametrize('n,precision', [(20, .8), (5, .95)])
 def test_rows_and_words_are_those_of_python(n, precision, page, clf, looks):
-    known,labels = known_shoes(clf),['my_boot', 'my_runner']
+    known,labels = known_shoes(clf),['my_boot', 'my_high_top']
+    n_features = known.features.shape[1]
     few = [o for label in labels for o in [o for o in looks if o.label==label][:n]]
     rows = taught_rows(few, np.array([labels.index(o.label) for o in few]), known, clf.card['temperature'], True, precision)
     call = """async ([given, t, temperature, known]) => {
@@ -565,7 +566,7 @@ def test_rows_and_words_are_those_of_python(n, precision, page, clf, looks):
             const all = new Float32Array(Uint8Array.from(atob(data), c => c.charCodeAt(0)).buffer);
             return Array.from({length: all.length/n}, (_, i) => all.subarray(i*n, (i + 1)*n));
         };
-        const [features, logits] = [given.features, given.logits].map(table), labels = ['my_boot', 'my_runner'];
+        const [features, logits] = [given.features, given.logits].map(table), labels = ['my_boot', 'my_high_top'];
         const looks = given.labels.map((label, i) => ({label, features: features.slice(2*i, 2*i + 2), logits: logits.slice(2*i, 2*i + 2),
             plain: given.plain[i]}));
         const shoes = {features: table(known.features), logits: table(known.logits), right: known.right, along: table(known.along)};
@@ -574,14 +575,14 @@ def test_rows_and_words_are_those_of_python(n, precision, page, clf, looks):
         return {...rows, weights: rows.weights.map(o => [...o]), lessons: labels.map(o => lesson(o, looks, rows, all, all, t))};
     }"""
     given = dict(labels=[o.label for o in few], plain=[o.plain for o in few],
-        features=[floats([o.features for o in few]), 1280], logits=[floats([o.logits for o in few]), 50])
-    shoes = dict(features=[floats(known.features), 1280], logits=[floats(known.logits), 50], right=known.right.tolist(),
-        along=[floats(nuisance(known).T), 1280], labels=clf.labels)
+        features=[floats([o.features for o in few]), n_features], logits=[floats([o.logits for o in few]), 50])
+    shoes = dict(features=[floats(known.features), n_features], logits=[floats(known.logits), 50], right=known.right.tolist(),
+        along=[floats(nuisance(known).T), n_features], labels=clf.labels)
     found = page.evaluate(call, [given, {**web.teaching(clf)[0], 'precision':precision}, clf.card['temperature'], shoes])
 
     assert np.linalg.norm(found['weights']-rows.weights)<.02*np.linalg.norm(rows.weights)
     assert np.allclose(found['bias'], rows.bias, atol=.1) and found['sureFrom']==pytest.approx(rows.sure_from, abs=.1)
-    assert np.abs(np.array(found['scores'])-rows.scores).max()<.03 and (np.array(found['sure'])==rows.sure).mean()>.95
+    assert np.abs(np.array(found['scores'])-rows.scores).max()<.05 and (np.array(found['sure'])==rows.sure).mean()>.95
     assert (rows.sure.sum()>0)==(n==20)
     for label,o in zip(labels, found['lessons']):
         ours = lesson(label, few, rows, [*labels, *clf.labels])
@@ -908,7 +909,7 @@ def test_a_browser_that_keeps_nothing(browser, host):
 def test_a_model_taught_in_python_is_sure_as_there(browser, clf, runtime, tmp_path):
     settings = load_settings()
     bold = replace(settings, evaluation=replace(settings.evaluation, precision_when_sure=.8))
-    taught = clf.teach({o:drawn(o, 20, side=128) for o in ('my_boot', 'my_runner')}, settings=bold).save(tmp_path/'taught')
+    taught = clf.teach({'my_boot':drawn('my_boot', 20, side=128)}, settings=bold).save(tmp_path/'taught')
     host = Host(written(taught, runtime, tmp_path/'site')).start()
     page = opened(browser, host)
     ready(page)
