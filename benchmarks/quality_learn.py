@@ -3,18 +3,21 @@
     python benchmarks/quality_learn.py FOLDER models/learn [--draws 3]
 
 FOLDER has a manifest.csv. Some photos of each of four models that the network cannot name are taught, and trained with the settings as
-they are; the photos asked are of other groups. Each training stays in models/learn and is not repeated. (Recorded with the network before:
-the bundled one has learned half of these photos as nothing that is known and keeps the others back, so it is not trained on them.)
+they are; the photos asked are of other groups. Each training stays in models/learn and is not repeated. (The bundled network has learned
+half of these photos as nothing that is known, and would be trained on none of them. So training starts from a copy that does not say so:
+both ways have the same weights.)
 """
-import time
+import json, shutil, time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import photos as listed, record, root
+from common import bundled, photos as listed, record, root
 from fastcore.script import call_parse
 from quality_teach import drawn, models
 from sneaker_classifier.export import export_model
+from sneaker_classifier.files import sha256_of
 from sneaker_classifier.predict import SneakerClassifier
 from sneaker_classifier.settings import load_settings
 from sneaker_classifier.train import train
@@ -26,6 +29,16 @@ def with_names(folder):
     name_of = {label:name for name,labels in models.items() for label in labels}
     table = listed(folder, 'other_models')
     return table[table.label.isin(name_of)].assign(model=lambda t: t.label.map(name_of)).reset_index(drop=True)
+
+def forgetful(folder):
+    "A copy of the bundled model that does not say what it has learned"
+    if not folder.is_dir():
+        shutil.copytree(bundled, folder)
+        (folder/'split.csv').write_bytes(b'id,is_valid,print\n')
+        card = json.loads((folder/'model.json').read_text(encoding='utf-8'))
+        card['sha256']['split.csv'] = sha256_of(folder/'split.csv')
+        (folder/'model.json').write_text(json.dumps(card), encoding='utf-8')
+    return str(folder)
 
 def taught(clf, photos):
     began = time.perf_counter()
@@ -53,6 +66,7 @@ def main(
     draws:int=3
 ):
     table,clf,settings,rows = with_names(photos),SneakerClassifier.load(),load_settings(root/'settings.ini'),[]
+    settings = replace(settings, training=replace(settings.training, start=forgetful(Path(out)/'start')))
     for n in few:
         shares,seconds = [],[]
         for i in range(draws):
