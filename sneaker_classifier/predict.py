@@ -421,7 +421,7 @@ def _features_of(self:SneakerClassifier, session, src):
 def features(self:SneakerClassifier,
     src          # Whatever `open_image` takes
 )->np.ndarray:   # (n,) float32
-    "What the network's last layer makes the logits of an answer from; raises `ModelError` where it does not tell"
+    "How much the network found of each of its patterns, by which pictures are compared; raises `ModelError` where it does not tell"
     return self._features_of(self._all_cores, src)
 
 # %% ../nbs/03_predict.ipynb #445e3564

@@ -478,12 +478,13 @@ def photos_in(
     return photos, left_out
 
 # %% ../nbs/15_teach.ipynb #54abeec5
-_train_from = 20   # photos of each class, from which on training found more than teaching in benchmarks/results/quality_learn.csv
+_taught_more = 20   # photos of each class, up to which teaching found more than training in benchmarks/results/quality_learn.csv
 
 def _way_on(lessons, folder):
-    enough = min(o.photos for o in lessons)>=_train_from
-    return f'{"With so many photos" if enough else f"From about {_train_from} photos of each on"} training finds more: ' \
-        f'sneaker-train --data {printable(folder)} --out models/trained'
+    many = min(o.photos for o in lessons)>_taught_more
+    said = 'With so many photos training may find more' if many else \
+        f'Up to {_taught_more} photos of each, teaching finds more than training. With many more, train them'
+    return f'{said}: sneaker-train --data {printable(folder)} --out models/trained'
 
 # %% ../nbs/15_teach.ipynb #c38d2d43
 @command('Stopped. Nothing was written.')
