@@ -49,7 +49,7 @@ def part(name, machines):
     question = ast.get_docstring(ast.parse((root/'benchmarks'/f'{name}.py').read_text(encoding='utf-8'))).splitlines()[0]
     file = results/f'{name}.csv'
     if not file.is_file(): return f'### {question}\n\n`{name}.py` has not been run.\n'
-    table = pd.read_csv(file).reindex(columns=columns)
+    table = pd.read_csv(file, dtype=dict(commit=str)).reindex(columns=columns)
     table['unit'] = table.unit.astype(object).fillna('')
     shown = table[[bool(re.search(brief.get(name, ''), o)) for o in table.what]]
     lines = ['|  | ours | beside |', '|---|---|---|', *(line(*o) for o in shown.groupby('what', sort=False))]
