@@ -18,7 +18,7 @@ from sneaker_classifier.files import SneakerError
 from sneaker_classifier.guard import upload_folder
 from sneaker_classifier.predict import ModelError
 from sneaker_classifier.samples import draw_shoe, make_samples
-from sneaker_classifier.teach import Look, known_shoes, photos_in, sneaker_teach, taught_rows, with_head
+from sneaker_classifier.teach import _strangers, _sure_from, Look, known_shoes, look_at, photos_in, sneaker_teach, taught_rows, with_head
 
 new = ['my_runner', 'my_boot']
 
@@ -66,6 +66,25 @@ def test_few_photos_are_never_sure(clf):
     alone = clf.teach({o:[draw_shoe(o, seed, 64) for seed in range(5)] for o in new}, beside=False)
     assert not any(alone.predict(draw_shoe(o, seed, 64)).sure for o in new for seed in range(5))
     assert all('hardly ever be called sure' in str(o) and '5 photos are few' in str(o) for o in alone.lessons)
+
+
+@pytest.mark.parametrize('strange, limit', [([], 8), ([7.5]*20, 8), ([8.5]*20, 8.5)])
+def test_sure_is_what_strangers_do_not_reach(strange, limit):
+    ours,yes = np.repeat([[9.], [8.]], 20, 0),np.full(40, True)
+    assert _sure_from(ours, yes, yes, np.zeros((50, 1)), np.array(strange), .8)==limit
+
+
+def test_strangers_are_photos_whose_class_was_left_out(clf, shoes):
+    looks,_ = look_at(clf, {**shoes, 'my_clog':[draw_shoe('my_clog', seed, 64) for seed in range(6)]})
+    labels,known = [*shoes, 'my_clog'],known_shoes(clf)
+    which = np.array([labels.index(o.label) for o in looks])
+
+    strange = _strangers(looks, which, known, clf.card['temperature'], True)
+    rows = taught_rows(looks, which, known, clf.card['temperature'], True, .95)
+    own = np.array([(rows.weights@o.features[0]+rows.bias)[k] for o,k in zip(looks, which)])
+
+    assert len(strange)==len(looks) and np.median(strange)<np.median(own)
+    assert not len(_strangers(looks[:12], which[:12], known, clf.card['temperature'], True))
 
 
 def test_saved_folder_is_one_like_any_other(folder, taught):

@@ -1,8 +1,8 @@
 // New classes from a few photos each, as 15_teach.ipynb fits them and says how well they do. Nothing here knows of a browser.
 import {softmax} from './answers.js';
 
-/** @typedef {{weight_decay: number, steps: number, heaps: number, may_go_over: number, may_be_sure: number,
- *     strange_sure: number, doubt: number, never: number, least: number, out_of_place: number, alike: number, near_colours: number, likely: number,
+/** @typedef {{weight_decay: number, steps: number, heaps: number, may_go_over: number, may_be_sure: number, strange_sure: number,
+ *     doubt: number, never: number, least: number, out_of_place: number, alike: number, near_colours: number, likely: number,
  *     precision: number}} Teaching Numbers from 15_teach.ipynb */
 /** @typedef {{features: Float32Array[], logits: Float32Array[], right: ArrayLike<number>, along: Float32Array[]}} Shoes Pictures that a
  *     model has kept back, and the directions in which features of one shoe differ most */
