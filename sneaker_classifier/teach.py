@@ -269,6 +269,7 @@ class Rows:
     scores:np.ndarray    # (photos, new classes, and the known ones where they are beside) probabilities
     sure:np.ndarray      # (photos,) would it be called sure?
 
+# %% ../nbs/15_teach.ipynb #15rowsof
 # Threads of numpy and of scipy wait for each other: alone, one is several times as fast.
 @threadpool_limits.wrap(limits=1, user_api='blas')
 def taught_rows(looks, which, known, temperature, beside, precision):
