@@ -135,7 +135,7 @@ def look_at(
     return looks, {**left_out, **copies}
 
 # %% ../nbs/15_teach.ipynb #eb9ac8cc
-_directions = 128  # half as many find less; more find no more
+_directions = 128  # half as many find less; more lose more of the known shoes
 _noise = 1e-6      # share of all squares that is but rounding
 
 def nuisance(
