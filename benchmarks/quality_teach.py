@@ -15,6 +15,7 @@ from common import bundled, not_learned, photos as listed, record
 from concurrent.futures import ThreadPoolExecutor
 from fastcore.script import call_parse
 from sneaker_classifier import SneakerClassifier
+from sneaker_classifier.evaluate import lead
 from sneaker_classifier.files import usable_cores
 from sneaker_classifier.predict import likely, softmax
 from sneaker_classifier.teach import known_shoes, look_at, taught_rows
@@ -59,7 +60,8 @@ class Answers:
         first,k = self.order[:,0],new.shape[1]
         limit = np.where(first<k, rows.sure_from, clf.card['sure_from'])
         self.first,self.taught = first,first<k
-        self.sure = likely(scores.max(1)) & (z.max(1)>=limit)
+        clear = self.taught | (lead(z)>=clf.card['lead_from'])
+        self.sure = likely(scores.max(1)) & (z.max(1)>=limit) & clear
 
 def one_draw(clf, table, known, others, familiar, n, by, beside, rng):
     "Shares of one draw"

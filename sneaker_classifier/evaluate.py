@@ -6,8 +6,8 @@ Docs: https://sneaker-classifier.github.io/sneaker-classifier/evaluate.html.md""
 
 # %% auto #0
 __all__ = ['validation_logits', 'Report', 'validation_report', 'wilson', 'nll', 'fit_temperature', 'calibration_error',
-           'sure_threshold', 'unknown_logits', 'calibrate', 'doubt_figures', 'brand_confidence', 'brand_threshold',
-           'cross_fitted', 'evaluate', 'false_certainty', 'not_trained_on', 'sneaker_evaluate']
+           'sure_threshold', 'lead', 'unknown_logits', 'calibrate', 'doubt_figures', 'brand_confidence',
+           'brand_threshold', 'cross_fitted', 'evaluate', 'false_certainty', 'not_trained_on', 'sneaker_evaluate']
 
 # %% ../nbs/11_evaluate.ipynb #ff8dfb87
 from dataclasses import dataclass
@@ -57,15 +57,15 @@ def validation_logits(
 @dataclass(frozen=True)
 class Report:
     "What a classifier answered, picture by picture"
-    answers:pd.DataFrame # One row for each answer: file, label, predicted, rank, confidence, familiarity, sure, brand, predicted_brand,
-                         # brand_confidence, brand_sure
+    answers:pd.DataFrame # One row for each answer: file, label, predicted, rank, confidence, familiarity, lead, sure, brand,
+                         # predicted_brand, brand_confidence, brand_sure
     bad:dict             # {file: why there was no answer}
     names:dict           # {label: name for people}
 
 def _row(clf, label, p):
     "The answer `p` to a picture of `label`"
     return dict(label=label, predicted=p.label, rank=list(p.scores).index(label)+1, confidence=p.confidence,
-        familiarity=p.familiarity, sure=p.sure, brand=clf.classes[label].brand, predicted_brand=p.brand,
+        familiarity=p.familiarity, lead=p.lead, sure=p.sure, brand=clf.classes[label].brand, predicted_brand=p.brand,
         brand_confidence=p.brand_confidence, brand_sure=p.brand_sure)
 
 def _report(clf, files, labels, predictions):
@@ -189,7 +189,7 @@ def calibration_error(
 
 # %% ../nbs/11_evaluate.ipynb #1753a2a0
 def sure_threshold(
-    score:np.ndarray,      # (pictures,) of the first answer, such as its logit
+    score:np.ndarray,      # (pictures,) of the first answer, such as its lead
     correct:np.ndarray,    # (pictures,) was it right?
     precision:float=0.95   # Share of the sure answers that should be right
 )->float:                  # Just above all scores where no threshold reaches `precision`
@@ -202,6 +202,13 @@ def sure_threshold(
     return float(score[order][reached[-1]] if len(reached) else np.nextafter(score.max(), np.inf))
 
 # %% ../nbs/11_evaluate.ipynb #5c7ae9a2
+def lead(
+    logits:np.ndarray # (pictures, classes)
+)->np.ndarray:        # (pictures,)
+    "How far the highest logit is ahead of the next"
+    ordered = np.sort(logits, axis=1)
+    return ordered[:,-1]-ordered[:,-2]
+
 def unknown_logits(
     clf:SneakerClassifier # A loaded model folder
 )->np.ndarray:            # (pictures, classes) float32, of none where there were none
@@ -209,21 +216,24 @@ def unknown_logits(
     return _kept(clf)[3]
 
 # %% ../nbs/11_evaluate.ipynb #a63ec5b7
-_most_strangers = 0.05   # share of unknown pictures that may be called sure
+_familiar = 0.9        # share of the pictures kept back that are familiar enough
+_most_strangers = 1/40 # share of unknown pictures that may be called sure
+
+def _familiar_from(logits): return float(np.quantile(logits.max(1), 1-_familiar))
 
 def calibrate(
     logits:np.ndarray,  # (pictures, classes)
     targets:np.ndarray, # (pictures,) number of the right class
     precision:float,    # Share of the sure answers that should be right
     unknown:np.ndarray  # (pictures, classes) logits of nothing that is known, or of no picture
-)->tuple:               # Temperature and threshold
-    "`fit_temperature` and `sure_threshold` on the same pictures; at most one in twenty unknown pictures is sure"
-    temperature = fit_temperature(logits, targets)
-    # What is not likely comes last.
-    def score(z): return np.where(likely(softmax(z, temperature).max(1)), z.max(1), logits.min())
+)->tuple:               # Temperature, and the lowest familiarity and the lowest lead that are sure
+    "Choose when to be sure: enough of the sure answers are right, and at most one in forty unknown pictures is"
+    temperature,sure_from = fit_temperature(logits, targets),_familiar_from(logits)
+    # What is not likely or not familiar comes last.
+    def score(z): return np.where(likely(softmax(z, temperature).max(1)) & (z.max(1)>=sure_from), lead(z), 0.)
     threshold = sure_threshold(score(logits), logits.argmax(1)==targets, precision)
     if len(unknown): threshold = max(threshold, float(np.quantile(score(unknown), 1-_most_strangers)))
-    return temperature, threshold
+    return temperature, sure_from, threshold
 
 # %% ../nbs/11_evaluate.ipynb #92509950
 def doubt_figures(
@@ -249,9 +259,8 @@ def metrics(self:Report)->dict:
 # %% ../nbs/11_evaluate.ipynb #feb608ce
 @patch
 def plot_coverage(self:Report):
-    "Draw the share of right answers among the most familiar ones, those that are not likely last, for every share of pictures"
-    score = self.answers.familiarity.where(likely(self.answers.confidence), -np.inf)
-    right = self.right[score.sort_values(ascending=False, kind='stable').index]
+    "Draw the share of right answers among the clearest ones, those that were sure before the others, for every share of pictures"
+    right = self.right[self.answers.sort_values(['sure', 'lead'], ascending=False, kind='stable').index]
     n = np.arange(1, len(right)+1)
     fig,ax = plt.subplots(figsize=(5,4))
     ax.plot(n/len(n), right.cumsum()/n)
@@ -281,14 +290,14 @@ def brand_threshold(
     "The lowest familiarity from which on enough of the certain brands are right, and that nine in ten pictures reach"
     familiarity,right = logits.max(1),brands[logits.argmax(1)]==brands[targets]
     score = np.where(certain(brand_confidence(logits, brands, temperature)), familiarity, familiarity.min())
-    return float(max(sure_threshold(score, right, precision), np.quantile(familiarity, 0.1)))
+    return float(max(sure_threshold(score, right, precision), _familiar_from(logits)))
 
 # %% ../nbs/11_evaluate.ipynb #cb5b6600
-def _judged(logits, targets, brands, temperature, sure_from, brand_sure_from):
+def _judged(logits, targets, brands, temperature, sure_from, lead_from, brand_sure_from):
     "Confidence of each first answer, was it right, was it called sure? And the same of its brand"
     first,familiarity = logits.argmax(1),logits.max(1)
     model,brand = softmax(logits, temperature).max(1),brand_confidence(logits, brands, temperature)
-    sure = likely(model) & (familiarity>=sure_from)
+    sure = likely(model) & (familiarity>=sure_from) & (lead(logits)>=lead_from)
     return (model, first==targets, sure), (brand, brands[first]==brands[targets], sure | certain(brand) & (familiarity>=brand_sure_from))
 
 def cross_fitted(
@@ -305,9 +314,9 @@ def cross_fitted(
         # A single photo has no others to be judged by.
         other = half!=h if half.any() else half==h
         z,y = logits[other],targets[other]
-        temperature,threshold = calibrate(z, y, precision, unknown)
-        limits = temperature, threshold, brand_threshold(z, y, brands, temperature, precision)
-        judged.append(_judged(logits[half==h], targets[half==h], brands, *limits))
+        limits = calibrate(z, y, precision, unknown)
+        of_brand = brand_threshold(z, y, brands, limits[0], precision)
+        judged.append(_judged(logits[half==h], targets[half==h], brands, *limits, of_brand))
     models,of_brands = (doubt_figures(*map(np.concatenate, zip(*o))) for o in zip(*judged))
     return {**models, **_of_brand(of_brands)}
 

@@ -152,8 +152,10 @@ def _take_weights(model, vocab, known):
         raise SneakerError(f'{path} is not the file that model.json describes: its sha256 differs. Export or download the folder again.')
     weights,own = load(data),model.state_dict()
     for name in [o for o in own if o.startswith('1.')]:
+        # The second opinion, in more columns, is asked anew at every export.
+        learned = weights[name] if own[name].ndim==1 else weights[name][:,:own[name].shape[1]]
         for i,label in enumerate(vocab):
-            if label in known.labels: own[name][i] = weights[name][known.labels.index(label)]
+            if label in known.labels: own[name][i] = learned[known.labels.index(label)]
     model.load_state_dict({**own, **{k:v for k,v in weights.items() if k.startswith('0.')}})
 
 def sneaker_network(

@@ -80,7 +80,8 @@ class Prediction:
     model:str=''              # Such as 'Air Force 1'
     confidence:float=0.       # Calibrated probability of `label`, given that it is a sneaker that the model knows
     familiarity:float=0.      # Logit of `label`: how much the picture looks like what it has learned
-    sure:bool=False           # Is it familiar enough, and likelier than not?
+    lead:float=0.             # How far that is ahead of the next logit: how clear the choice was
+    sure:bool=False           # Is it familiar and clear enough, and likelier than not?
     brand_confidence:float=0. # Calibrated probability of `brand`
     brand_sure:bool=False     # Is the brand sure, whether or not the model is?
     candidates:tuple[str,...]=() # Models of `brand` that it may be, likeliest first: as few as have 80% of its probability, three at most
@@ -128,7 +129,7 @@ def _classes_of(card):
     _need(0<float(card['temperature'])<1000, 'temperature')
     _need(abs(float(card['sure_from']))<1e6, 'sure_from')
     _need(all(abs(float(c.get('sure_from', 0)))<1e6 for c in card['classes']), 'sure_from')
-    _need('brand_sure_from' not in card or abs(float(card['brand_sure_from']))<1e6, 'brand_sure_from')
+    for limit in ('lead_from', 'brand_sure_from'): _need(limit not in card or abs(float(card[limit]))<1e6, limit)
     _need(isinstance(card['sha256']['model.onnx'], str), 'sha256')
     return classes
 
@@ -143,8 +144,9 @@ def _read_card(folder):
     try:
         with reading(path, ModelError): card = json.loads(path.read_text(encoding='utf-8'))
         # The side of the square had another name in format 3. Format 4 has no limit for brands, and its networks give no features.
+        # Format 5 has no limit for leads.
         if card['format']==3: card.update(format=4, detail=card.pop('size'))
-        if card['format'] not in (4, 5):
+        if card['format'] not in (4, 5, 6):
             raise ModelError(f'{folder} was made by another version of this project. Train or export it again.')
         return card, _classes_of(card)
     except (ValueError, KeyError, TypeError, AttributeError) as e:
@@ -271,6 +273,14 @@ def _candidates(self:SneakerClassifier, scores, brand):
     return tuple(self.classes[label].model for label in list(of_brand)[:min(n, _candidates_at_most)])
 
 @patch
+def _doubt(self:SneakerClassifier, logits, label, keep):
+    "The logit of a label, and how far it is ahead of the next that is kept, or of the next of all"
+    i = self.labels.index(label)
+    others = [o for o in keep if o!=i] or [o for o in range(len(logits)) if o!=i]
+    return float(logits[i]), float(logits[i]-logits[others].max())
+
+# %% ../nbs/03_predict.ipynb #whattheym
+@patch
 def answer(self:SneakerClassifier,
     logits:np.ndarray, # (classes,) as the network gives them
     among=None         # Labels it is known to be one of; None means all
@@ -283,13 +293,13 @@ def answer(self:SneakerClassifier,
     brands = Counter()
     for label,p in scores.items(): brands[self.classes[label].brand] += p
     label,p = next(iter(scores.items()))
-    c,familiarity = self.classes[label],float(logits[keep].max())
+    c,familiarity,lead = self.classes[label],*self._doubt(logits, label, keep)
     # A class that was taught has a limit of its own.
     own = next(o for o in self.card['classes'] if o['label']==label).get('sure_from')
-    sure = likely(p) and familiarity>=(self.card['sure_from'] if own is None else own)
+    sure = likely(p) and (familiarity>=self.card['sure_from'] and lead>=self.card.get('lead_from', 0) if own is None else familiarity>=own)
     # Models from before brands could be sure have no limit for them.
     brand_sure = sure or certain(brands[c.brand]) and familiarity>=(self.card.get('brand_sure_from', np.inf) if own is None else own)
-    return Prediction(label, c.brand, c.model, p, familiarity, sure, brands[c.brand], brand_sure, self._candidates(scores, c.brand),
+    return Prediction(label, c.brand, c.model, p, familiarity, lead, sure, brands[c.brand], brand_sure, self._candidates(scores, c.brand),
         scores, dict(brands.most_common()))
 
 # %% ../nbs/03_predict.ipynb #c4b1f0a6
@@ -347,7 +357,7 @@ def evidence(self:SneakerClassifier,
     return spoke/max(spoke.max(), 1e-6)
 
 # %% ../nbs/03_predict.ipynb #179c48f3
-_strong,_small = .3,.3 # of the strongest evidence; of the picture
+_strong,_small = .5,.3 # of the strongest evidence; of the picture
 _around = 1.15         # room, so that nothing is cut off
 
 def small_part(
@@ -355,7 +365,7 @@ def small_part(
     width:int,           # Of the picture, in pixels
     height:int
 )->tuple|None:           # Left, top, right and bottom as shares of the picture's sides
-    "A box around the cells with at least 30% of the strongest evidence; None where it is more than 30% of the picture"
+    "A box around the cells with at least half of the strongest evidence; None where it is more than 30% of the picture"
     around = Image.fromarray((evidence>=_strong*evidence.max()).astype(np.uint8)).getbbox()
     if not around: return None
     left,top,right,bottom = around

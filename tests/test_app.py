@@ -190,7 +190,7 @@ def evil_model(folder):
     shutil.copytree(SneakerClassifier.load().folder, folder, ignore=shutil.ignore_patterns('*.pkl', '*.safetensors', '*.csv'))
     card = json.loads((folder/'model.json').read_text(encoding='utf-8'))
     for c in card['classes']: c['brand'],c['model'] = '<img src=x onerror=alert(1)>','<script>alert(2)</script>${alert(3)}{{alert}}'
-    card['sure_from'] = -1000
+    card['sure_from'],card['lead_from'] = -1000,0
     # So cold that every first answer is likely
     card['temperature'] = 0.01
     (folder/'model.json').write_text(json.dumps(card), encoding='utf-8')

@@ -48,13 +48,24 @@ def test_where_no_threshold_is_precise_enough(scores, correct, precision):
 def test_hardly_any_stranger_is_sure():
     logits,targets = np.eye(3).repeat(50, 0)*9,np.arange(3).repeat(50)
     strangers = np.zeros((100, 3))
-    strangers[:, 0] = np.arange(100)/9   # the last ones more familiar than any picture kept back
+    strangers[:, 0] = np.arange(100)/9   # the last ones further ahead than any picture kept back
 
-    def limit(unknown): return calibrate(logits, targets, .95, unknown)[1]
+    def limit(unknown): return calibrate(logits, targets, .95, unknown)[2]
 
     assert limit(strangers[:0])==9
-    assert (strangers[:, 0]>=limit(strangers)).sum()==5
+    assert (strangers[:, 0]>=limit(strangers)).sum()==3   # of 100
     assert limit(strangers[:60])==9   # none of them is in the way
+
+
+def test_sure_answers_are_as_familiar_as_nine_in_ten_pictures():
+    "However far an answer is ahead, what is less familiar does not count"
+    targets = np.zeros(100, int)
+    logits = np.stack([np.arange(100.), np.full(100, -99.)], 1)
+    strangers = np.array([[9., -1000.]]*50)
+
+    _,familiar,clear = calibrate(logits, targets, .95, strangers)
+
+    assert familiar==pytest.approx(9.9) and clear<=109   # the strangers, 1009 ahead, raise no limit
 
 
 def test_a_familiar_brand_is_as_familiar_as_nine_in_ten_pictures():

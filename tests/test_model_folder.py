@@ -16,7 +16,7 @@ from huggingface_hub import ModelCard
 from conftest import command, root
 from sneaker_classifier.data import augmentation, learned_ids, picture_id
 from sneaker_classifier.evaluate import cross_fitted, false_certainty, unknown_logits, validation_logits, validation_report
-from sneaker_classifier.export import _split, half_stored, load_sneaker_learner, model_card, onnx_bytes
+from sneaker_classifier.export import _rows_halfway, _split, half_stored, load_sneaker_learner, model_card, onnx_bytes
 from sneaker_classifier.images import fit_square, open_image, subject_box
 from sneaker_classifier.predict import ModelError, SneakerClassifier
 from sneaker_classifier.samples import draw_shoe
@@ -133,6 +133,28 @@ def test_features_are_the_roots_of_what_is_found_halfway(folder):
         assert features**2==pytest.approx(seen.stored[0].mean((1, 2)).numpy(), abs=.03)
 
 
+@pytest.mark.filterwarnings('ignore:Reading')
+def test_what_is_seen_halfway_has_a_say(folder):
+    "By itself it would name most drawings rightly"
+    clf,(body,head) = SneakerClassifier.load(folder),load_sneaker_learner(folder).model.eval()
+    n,(weights,bias) = body.model.num_features,(o.detach().numpy() for o in head[-1].parameters())
+    said = {label:[clf.features(draw_shoe(label, seed=i, size=64))@weights[:,n:].T for i in range(8)] for label in clf.labels}
+
+    assert weights.shape==(len(clf.labels), n+len(clf.features(draw_shoe('puma_suede', size=64)))) and bias.shape==(len(weights),)
+    assert np.mean([clf.labels[o.argmax()]==label for label,row in said.items() for o in row])>.5
+
+
+def test_a_second_opinion_of_two_classes_among_three():
+    "scikit-learn has one row for two classes, and none for a class of which it has seen nothing"
+    learn = SimpleNamespace(dls=SimpleNamespace(vocab=['a', 'b', 'c']))
+    seen = np.eye(2).repeat(10, 0)
+
+    rows = _rows_halfway(learn, seen, ['a']*10+['c']*10)
+
+    assert not rows[1].any() and torch.equal(rows[0], -rows[2])
+    assert ((torch.tensor(seen).float()@rows.T).argmax(1)==torch.tensor([0, 2]).repeat_interleave(10)).all()
+
+
 def test_a_network_without_features(folder):
     "As earlier versions wrote them: everything else works"
     network,shoe = onnx.load(folder/'model.onnx'),draw_shoe('puma_suede', seed=5, size=64)
@@ -239,7 +261,7 @@ def test_evaluate_command_measures_doubt(folder, photos, tmp_path):
     command('evaluate', '--model', folder, '--data', photos, '--unknown', tmp_path/'nowhere', ok=False)
 
 
-@pytest.mark.parametrize('name', ['sure_from', 'brand_sure_from'])
+@pytest.mark.parametrize('name', ['sure_from', 'lead_from', 'brand_sure_from'])
 @pytest.mark.parametrize('limit', [1e9, 'much', float('nan'), None])
 def test_a_damaged_threshold_is_refused(folder, limit, name):
     (folder/'model.json').write_text(json.dumps({**card_of(folder), name:limit}), encoding='utf-8')
@@ -262,18 +284,21 @@ def test_a_damaged_card_is_refused(folder, old, new):
     with pytest.raises(ModelError, match='damaged'): SneakerClassifier.load(folder)
 
 
-@pytest.mark.parametrize('number, side', [(3, 'size'), (4, 'detail')])
+@pytest.mark.parametrize('number, side', [(3, 'size'), (4, 'detail'), (5, 'detail')])
 def test_earlier_formats_are_read_as_well(folder, number, side):
-    "In format 3 the side of the square was called size; before 5 a brand was sure where its model was"
+    "In format 3 the side of the square was called size; before 5 a brand was sure where its model was, before 6 any lead was enough"
     card,shoe = card_of(folder),draw_shoe('puma_suede', seed=5, size=64)
-    del card['brand_sure_from']
+    (folder/'model.json').write_text(json.dumps({**card, 'lead_from':0}), encoding='utf-8')
     answer = SneakerClassifier.load(folder).predict(shoe)
+    del card['lead_from']
+    if number<5: del card['brand_sure_from']
     old = {side if k=='detail' else k:v for k,v in card.items()}
 
     (folder/'model.json').write_text(json.dumps({**old, 'format':number}), encoding='utf-8')
 
     clf = SneakerClassifier.load(folder)
-    assert clf.card=={**card, 'format':4} and clf.predict(shoe)==replace(answer, brand_sure=answer.sure)
+    assert clf.card=={**card, 'format':max(number, 4)}
+    assert clf.predict(shoe)==(answer if number==5 else replace(answer, brand_sure=answer.sure))
 
 
 def test_card_tells_what_changed_pictures_by_chance(folder):
@@ -298,10 +323,12 @@ def test_header_is_what_the_hub_reads(folder):
     assert page.text.strip().startswith('# Model card')
 
 
-def test_sure_is_familiar_and_likely(folder):
-    (folder/'model.json').write_text(json.dumps({**card_of(folder), 'sure_from':1., 'temperature':1.}), encoding='utf-8')
+def test_sure_is_familiar_likely_and_clear(folder):
+    card = {**card_of(folder), 'sure_from':1., 'lead_from':3., 'temperature':1.}
+    (folder/'model.json').write_text(json.dumps(card), encoding='utf-8')
     clf = SneakerClassifier.load(folder)
-    for logits,sure in ([9,0,0,0], True), ([9,9,9,9], False), ([.9,-99,-99,-99], False), ([1,-99,-99,-99], True):
+    for logits,sure in (([9,0,0,0], True), ([9,9,9,9], False), ([.9,-99,-99,-99], False), ([1,-99,-99,-99], True),
+            ([4,1,-9,-9], True), ([4,1.1,-9,-9], False), ([9,5,5,5], True)):
         assert clf.answer(np.array(logits)*1.).sure==sure, logits
 
 
@@ -309,7 +336,7 @@ def test_sure_is_familiar_and_likely(folder):
     ([0,2,2,-9], False, False), ([-9,6,-9,-9], True, True), ([5.5,5.6,-9,-9], True, True), ([-9,1.9,-9,2], False, False)])
 def test_a_brand_is_sure_where_it_is_certain_and_familiar(folder, logits, sure, brand_sure):
     "The classes are of Adidas, Nike, Nike and Puma; a sure model is of a sure brand"
-    card = {**card_of(folder), 'sure_from':5., 'brand_sure_from':1., 'temperature':1.}
+    card = {**card_of(folder), 'sure_from':5., 'lead_from':0., 'brand_sure_from':1., 'temperature':1.}
     (folder/'model.json').write_text(json.dumps(card), encoding='utf-8')
 
     p = SneakerClassifier.load(folder).answer(np.array(logits)*1.)

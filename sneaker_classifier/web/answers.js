@@ -3,8 +3,8 @@ import {resize, round} from './squares.js';
 
 /** @typedef {import('./squares.js').Box} Box */
 /** @typedef {{label: string, brand: string, model: string, sure_from?: number}} SneakerClass */
-/** @typedef {{format: number, classes: SneakerClass[], detail: number, temperature: number, sure_from: number, brand_sure_from?: number,
- *     sha256: Record<string, string>, metrics?: Record<string, number>, provenance?: object, taught?: object}} Card model.json */
+/** @typedef {{format: number, classes: SneakerClass[], detail: number, temperature: number, sure_from: number, lead_from?: number,
+ *     brand_sure_from?: number, sha256: Record<string, string>, metrics?: Record<string, number>, provenance?: object, taught?: object}} Card model.json */
 /** @typedef {{likely: number, certain: number, clear: number, most: number, candidates: number, strong: number, around: number,
  *     small: number}} Thresholds From 03_predict.ipynb */
 /** @typedef {{label: string, name: string, brand: string, confidence: number, sure: boolean, brandConfidence: number,
@@ -26,10 +26,11 @@ export const nameOf = c => `${c.brand} ${c.model}`.trim();
 export function answer(logits, card, t) {
     const probs = softmax(logits, card.temperature);
     const scores = card.classes.map((c, i) => ({label: c.label, name: nameOf(c), c, p: probs[i]})).sort((a, b) => b.p - a.p);
-    const {c, p, label, name} = scores[0], familiarity = Math.max(...Array.from(logits));
+    const {c, p, label, name} = scores[0], [familiarity, next] = Array.from(logits).sort((a, b) => b - a);
     const ofBrand = scores.filter(o => o.c.brand === c.brand), brandConfidence = ofBrand.reduce((sum, o) => sum + o.p, 0);
     // A class that was taught has a limit of its own.
-    const sure = p >= t.likely && familiarity >= (c.sure_from ?? card.sure_from);
+    const clear = familiarity >= card.sure_from && familiarity - next >= (card.lead_from ?? 0);
+    const sure = p >= t.likely && (c.sure_from === undefined ? clear : familiarity >= c.sure_from);
     const brandSure = sure || (brandConfidence >= t.certain && familiarity >= (c.sure_from ?? card.brand_sure_from ?? Infinity));
     let n = 0;
     for (let sum = 0; n < Math.min(t.candidates, ofBrand.length) && sum < t.most*brandConfidence; n++) sum += ofBrand[n].p;

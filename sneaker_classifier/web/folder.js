@@ -130,8 +130,9 @@ export function taughtCard(card, classes, rows, base) {
     /** @type {Origin} */
     const taught = {base, base_sha256: card.sha256['model.onnx'], beside: true,
         photos: Object.fromEntries(classes.map(o => [o.label, o.photos])), created: new Date().toISOString().replace(/\.\d+Z$/, '+00:00')};
-    const {detail, temperature, sure_from, brand_sure_from} = card, limit = brand_sure_from === undefined ? {} : {brand_sure_from};
-    return {format: 5, classes: [...card.classes, ...added], detail, temperature, sure_from, ...limit, taught,
+    const {detail, temperature, sure_from, lead_from, brand_sure_from} = card;
+    // JSON leaves out what is undefined.
+    return {format: 6, classes: [...card.classes, ...added], detail, temperature, sure_from, lead_from, brand_sure_from, taught,
         provenance: {...card.provenance, taught}, sha256: {}};
 }
 
