@@ -53,7 +53,7 @@ def test_hardly_any_stranger_is_sure():
     def limit(unknown): return calibrate(logits, targets, .95, unknown)[2]
 
     assert limit(strangers[:0])==9
-    assert (strangers[:, 0]>=limit(strangers)).sum()==3   # of 100
+    assert (strangers[:, 0]>=limit(strangers)).sum()==3
     assert limit(strangers[:60])==9   # none of them is in the way
 
 
