@@ -12,7 +12,8 @@ sections = {'Speed':('speed_predict', 'speed_app', 'speed_download', 'speed_clea
 
 # Of long tables, the rows to show
 brief = dict(speed_predict='photo', speed_download='web$', speed_neighbours='fit|50,000', speed_copies='100,000',
-    quality_model='(home|other shops|elsewhere, whole shoes): (top-1|right)|(photos|behind): top-1|, called sure', quality_source='(phones|shops): top-1',
+    quality_model='(home|other shops|elsewhere, whole shoes): (top-1|right)|(photos|behind): top-1|, called sure',
+    quality_source='(phones|shops): top-1',
     quality_teach='10 photos.*other shops: (found|right|known, named rightly|neither kind, called sure$)|fitted',
     quality_web='first answer|as sure',
     speed_web='visit, ready', quality_starts='top-1',

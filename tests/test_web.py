@@ -268,11 +268,11 @@ def test_the_same_answer(name, page, clf):
     p,found = clf.predict(pictures[name]),asked(page, pictures[name])
     a = found['answer']
 
-    assert (a['label'], a['sure'], a['brandSure'])==(p.label, p.sure, p.brand_sure)
+    # Of two that are about as likely either may come first.
+    assert (a['sure'], a['brandSure'])==(p.sure, p.brand_sure) and p.scores[a['label']]>p.confidence-.03
     assert max(abs(p.scores[o['label']]-o['p']) for o in a['scores'])<.03
     assert a['box']==pytest.approx(p.box, abs=.02)
 
-    # Of two that are about as likely either may come first.
     assert found['names']==[clf.classes[o['label']].name for o in a['scores'][:3]]
     w,h = found['width'],found['height']
     spoke = np.frombuffer(b64decode(found['alpha']), np.uint8).reshape(h, w)/255
