@@ -324,7 +324,7 @@ def _advice(looks, found, sure, taken_for):
     if not sure: yield 'It will hardly ever be called sure: for that it needs more photos, or photos that are more unlike the others.'
     if _alike_share(looks)>_alike: yield 'The photos show nearly the same. Take some from the front, from behind and from above.'
     if _one_background(looks): yield 'All photos have the same plain background. Add some with another: on the floor, in the hand, on feet.'
-    if found<.7 and taken_for: yield f'It is often taken for {taken_for[0][0]}. Photos that show what sets it apart would help.'
+    if found<.7 and taken_for: yield f'It is sometimes taken for {taken_for[0][0]}. Photos that show what sets it apart would help.'
 
 # %% ../nbs/15_teach.ipynb #926d3f51
 def lesson(

@@ -318,7 +318,7 @@ function advice(looks, found, sure, takenFor, t) {
     if (alikeShare(looks) > t.alike) all.push('The photos show nearly the same. Take some from the front, from behind and from above.');
     if (oneBackground(looks, t.near_colours))
         all.push('All photos have the same plain background. Add some with another: on the floor, in the hand, on feet.');
-    if (found < .7 && takenFor.length) all.push(`It is often taken for ${takenFor[0][0]}. Photos that show what sets it apart would help.`);
+    if (found < .7 && takenFor.length) all.push(`It is sometimes taken for ${takenFor[0][0]}. Photos that show what sets it apart would help.`);
     return all;
 }
 
