@@ -383,7 +383,7 @@ def _provenance(learn, items, known):
     n = dict(train=int((~items.is_valid).sum()), validation=int(items.is_valid.sum()), brand_only=len(items.attrs.get('brand_only', [])),
         unknown=len(items.attrs.get('unknown', {}).get('learned', [])))
     return {**asdict(learn.recipe), 'architecture':description['architecture'], 'start':start, 'start_sha256':sha256,
-        'start_licence':licence, 'pictures':n, 'augmentation':augmentation(learn),
+        'start_licence':licence, 'pictures':n, 'second_opinion':_say, 'augmentation':augmentation(learn),
         'created':datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'python':platform.python_version(), 'torch':torch.__version__, 'timm':timm.__version__}
 
