@@ -60,7 +60,7 @@ class Answers:
         first,k = self.order[:,0],new.shape[1]
         limit = np.where(first<k, rows.sure_from, clf.card['sure_from'])
         self.first,self.taught = first,first<k
-        clear = self.taught | (lead(z)>=clf.card['lead_from'])
+        clear = self.taught | (lead(z)>=clf.card.get('lead_from', 0))
         self.sure = likely(scores.max(1)) & (z.max(1)>=limit) & clear
 
 def one_draw(clf, table, known, others, familiar, n, by, beside, rng):
