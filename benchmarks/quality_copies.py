@@ -1,4 +1,4 @@
-"""Are edited copies of a photo found, and nothing else taken for one?
+"""Are edited copies found, and nothing else?
 
     python benchmarks/quality_copies.py FOLDER [--n 500] [--peers PYTHON]
 

@@ -1,4 +1,4 @@
-"""Are photos that a model has learned known again when they come as other files, and are new ones let through?
+"""Are learned photos known again as other files?
 
     python benchmarks/quality_known.py FOLDER [--model MODEL] [--n 300]
 

@@ -1,4 +1,4 @@
-"""How many wrong labels, and how many pictures that show no sneaker, are among the first tenth of the review's ranking?
+"""What comes first in the review?
 
     python benchmarks/quality_labels.py FOLDER [--seeds 3]
 

@@ -1,4 +1,4 @@
-"""When is it worth to train instead of to teach? The same few photos, taught in seconds and trained in minutes
+"""When is training worth more than teaching?
 
     python benchmarks/quality_learn.py FOLDER models/learn [--draws 3]
 

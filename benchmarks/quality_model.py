@@ -1,4 +1,4 @@
-"""How good is a model: on photos it kept back, on photos of other shops, and of what is it sure that it should not be sure of?
+"""How good is a model, and of what is it wrongly sure?
 
     python benchmarks/quality_model.py FOLDER [--model MODEL]
 

@@ -1,4 +1,4 @@
-"""What does a network make of photos from sources that it has never seen, and which part of training is to thank for it?
+"""What helps with photos from sources never seen?
 
     python benchmarks/quality_source.py FOLDER models/source [--lite2 WEIGHTS]
 

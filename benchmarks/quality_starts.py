@@ -1,4 +1,4 @@
-"""What does each of the three starts make of a few hundred photos of four classes, with the settings as they are?
+"""What do the three starts make of four classes?
 
     python benchmarks/quality_starts.py FOLDER models/starts [--source SOURCE] [--known MODEL]
 

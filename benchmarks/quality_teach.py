@@ -1,4 +1,4 @@
-"""How well are sneakers told apart that were taught from a few photos, and what does it cost the known ones?
+"""What do a few photos teach, and at what cost?
 
     python benchmarks/quality_teach.py FOLDER [--model MODEL] [--draws 20]
 

@@ -1,4 +1,4 @@
-"""Does the page without a server answer as Python does?
+"""Does the page without a server answer as Python?
 
     python benchmarks/quality_web.py --photos FOLDER --full FOLDER [--model MODEL] [--browsers "chromium firefox"]
 

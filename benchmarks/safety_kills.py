@@ -1,4 +1,4 @@
-"""Killed at random instants and started again: is the end the same as if nothing had happened?
+"""Killed at random and started again: the same end?
 
     python benchmarks/safety_kills.py [--kills 50]
 

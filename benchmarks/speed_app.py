@@ -1,4 +1,4 @@
-"""How many requests does the page answer beside a bare Gradio page, does it lose any, and how long does it take to start?
+"""How many requests does the page answer?
 
     python benchmarks/speed_app.py [--requests 1000] [--clients 32] [--rounds 5]
 

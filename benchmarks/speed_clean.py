@@ -1,4 +1,4 @@
-"""How quickly are full-size photos cleaned, beside what Pillow alone needs for them?
+"""How quickly are full-size photos cleaned?
 
     python benchmarks/speed_clean.py FOLDER [--each 10]
 

@@ -1,4 +1,4 @@
-"""How long does it take to group many pictures by their hashes, and how does that grow?
+"""How long does grouping take?
 
     python benchmarks/speed_copies.py
 

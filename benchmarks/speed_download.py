@@ -1,4 +1,4 @@
-"""How quickly are pictures downloaded, beside fastai and img2dataset, where the web is sound and where it is not?
+"""How quickly are pictures downloaded?
 
     python benchmarks/speed_download.py [--peers PYTHON] [--n 2000]
 

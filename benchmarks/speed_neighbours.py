@@ -1,4 +1,4 @@
-"""Do libraries find near hashes, and read pictures between their pixels, better than what `copies` does?
+"""Do libraries search hashes, or read between pixels, better?
 
     python benchmarks/speed_neighbours.py
 

@@ -1,4 +1,4 @@
-"""How close are answers to the bare limit, and how much quicker than fastai's?
+"""How close are answers to the bare limit?
 
     python benchmarks/speed_predict.py [--photos FOLDER] [--model MODEL]
 

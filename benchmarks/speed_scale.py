@@ -1,4 +1,4 @@
-"""Does Ray name pictures as quickly as this machine alone, with the same answers, whatever is killed?
+"""Does Ray name pictures as quickly as one machine?
 
     python benchmarks/speed_scale.py [--n 5000] [--photos FOLDER]
 

@@ -1,4 +1,4 @@
-"""How fast does training go, beside the same network fed from memory, and how much memory does it take?
+"""How fast and how large is training?
 
     python benchmarks/speed_train.py [--architecture tf_efficientnet_lite0]
 

@@ -1,4 +1,4 @@
-"""How long does the page without a server take to load, and to answer?
+"""How quick is the page without a server?
 
     python benchmarks/speed_web.py [--model MODEL] [--photos FOLDER]
 
