@@ -369,7 +369,7 @@ def _try(places, begun, items, waits, settings):
     write_table(places.models/name/'answers.csv', answers)
     v = compare(answers)
     row = dict(outcome='better' if v.better else 'not better', why=_sentence(v, name, before, settings.classes), pictures=v.pictures,
-        before=v.before, after=v.after, low=v.low, high=v.high)
+        **{o:round(getattr(v, o), 4) for o in ('before', 'after', 'low', 'high')})
     return row, answers
 
 # %% ../nbs/13_update.ipynb #5e2aacc2
