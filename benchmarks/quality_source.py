@@ -31,6 +31,7 @@ class MadeOnly(train.OutlierExposure):
     def __init__(self, dl=None): super().__init__()
 
 gentle = dict(data.augmentation, max_rotate=15, max_warp=0.1)
+short = dict(architecture='tf_efficientnet_lite0', start='imagenet', epochs=6, second_cycle=0, detail=160, size=128, predict_size=168)
 parts = {'light and noise':{(data, 'Camera'):Untouched}, 'turning and tilting more':{(data, 'augmentation'):gentle},
     'real pictures of the unknown':{(train, 'OutlierExposure'):MadeOnly}, 'growing':{(train, 'Grow'):Callback}}
 
@@ -87,11 +88,10 @@ def main(
     out,nothing = Path(out),set(listed(photos, 'nothing').label)
     if not (out/'photos').is_dir(): gather(photos, out)
     settings = load_settings(SneakerClassifier.load().folder/'settings.ini')
-    small = dict(architecture='tf_efficientnet_lite0', start='imagenet', epochs=6, second_cycle=0, detail=160, size=128, predict_size=168)
     larger = [('EfficientNet-Lite2', dict(architecture='tf_efficientnet_lite2', start=lite2), {})] if lite2 else []
     rows = []
     for name,other,changes in [('everything', {}, {}), *larger, *((f'without {o}', {}, changes) for o,changes in parts.items())]:
-        clf = trained(out, name, replace(settings, training=replace(settings.training, **small|other)), changes)
+        clf = trained(out, name, replace(settings, training=replace(settings.training, **short|other)), changes)
         clf.nothing = nothing
         rows += rows_of(clf, name, out)
     record('quality_source', rows)

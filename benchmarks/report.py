@@ -16,7 +16,7 @@ brief = dict(speed_predict='one photo|many', speed_app='requests|failed|starting
     quality_model='(home|other shops|elsewhere, whole shoes): (top-1|right when)|(photos|behind): top-1|, called sure',
     quality_starts='top-1', quality_source='(everything|Lite2|light.*), phones: top-1', quality_copies='(copies|groups): (mean|precision$)',
     quality_known='saved|new$', quality_teach='10 photos.*other shops: (found|right)|fitted',
-    quality_web='chromium.*(first answer|as sure)', safety_kills='same')
+    quality_learn='20.*models|(50|100).*hidden', quality_web='chromium.*(first answer|as sure)', safety_kills='same')
 
 columns = ['what', 'ours', 'unit', 'peer', 'theirs', 'ratio', 'pictures', 'low', 'high', 'machine', 'date', 'commit']
 

@@ -503,4 +503,4 @@ def sneaker_teach(
     for file,why in {**left_out, **clf.left_out}.items(): print(f'{printable(file)} is left out: {str(why).rstrip(".")}.')
     for o in clf.lessons: print(o, end='\n\n')
     print(_way_on(clf.lessons, folder))
-    print(f'{len(clf.lessons)} classes were taught. The model is in {out}; try: sneaker-app --model {out}')
+    print(f'Classes taught: {len(clf.lessons)}. The model is in {out}; try: sneaker-app --model {out}')

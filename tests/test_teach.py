@@ -176,7 +176,7 @@ def test_command(n, way_on, trained, tmp_path):
     (photos/'my_boot'/'notes.jpg').write_text('buy laces')
     said = io.StringIO()
     with redirect_stdout(said): sneaker_teach(photos, tmp_path/'mine', trained[0], beside=True)
-    assert 'notes.jpg is left out' in said.getvalue() and '2 classes were taught' in said.getvalue()
+    assert 'notes.jpg is left out' in said.getvalue() and 'Classes taught: 2.' in said.getvalue()
     assert f'{way_on}: sneaker-train --data {photos}' in said.getvalue()
     assert SneakerClassifier.load(tmp_path/'mine').labels[-2:]==['my_boot', 'my_runner']
 
