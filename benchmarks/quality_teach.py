@@ -18,7 +18,7 @@ from sneaker_classifier import SneakerClassifier
 from sneaker_classifier.evaluate import lead
 from sneaker_classifier.files import usable_cores
 from sneaker_classifier.predict import likely, softmax
-from sneaker_classifier.teach import known_shoes, look_at, taught_rows
+from sneaker_classifier.teach import give_way, known_shoes, look_at, taught_rows
 
 # Names in the manifest that mean one model; piles of several models and single series are not among them
 models = {'bitis_hunter':['other_bitis_hunter'], 'nmd_hu':['other_adidas_nmd_hu', 'adidas_nmd_hu'], 'astir':['other_adidas_astir'],
@@ -55,7 +55,7 @@ class Answers:
     "What known rows and taught ones say of photos"
     def __init__(self, clf, logits, x, rows, beside):
         new = x@rows.weights.T+rows.bias
-        z = np.concatenate([new, logits], 1) if beside else new
+        z = np.concatenate([give_way(new, logits, rows.push), logits], 1) if beside else new
         self.order,scores = np.argsort(-z, 1),softmax(z, rows.temperature)
         first,k = self.order[:,0],new.shape[1]
         limit = np.where(first<k, rows.sure_from, clf.card['sure_from'])

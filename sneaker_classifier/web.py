@@ -28,8 +28,8 @@ from sneaker_classifier.predict import (ModelError, SneakerClassifier, _around, 
     _small, _strong)
 from .samples import draw_shoe
 from .settings import load_settings
-from .teach import (_alike, _doubt, _heaps, _least, _may_be_sure, _may_go_over, _near_colours, _never, _out_of_place,
-    _steps, _strange_sure, _weight_decay, known_shoes, nuisance)
+from .teach import (_alike, _doubt, _hair, _heaps, _least, _may_be_sure, _near_colours, _never, _out_of_place, _steps,
+    _strange_sure, _weight_decay, known_shoes, nuisance)
 
 # %% ../nbs/18_web.ipynb #18web008
 _version,_package = '1.30.0','onnxruntime-web'
@@ -106,7 +106,7 @@ def teaching(
     except ModelError: return {}, b''
     low,high = float(known.features.min()),float(known.features.max())
     levels = ((known.features-low)*(255/(high-low))).round().astype(np.uint8)
-    fit = dict(weight_decay=_weight_decay, steps=_steps, heaps=_heaps, may_go_over=_may_go_over, may_be_sure=_may_be_sure,
+    fit = dict(weight_decay=_weight_decay, steps=_steps, heaps=_heaps, hair=_hair, may_be_sure=_may_be_sure,
         strange_sure=_strange_sure, doubt=_doubt, never=_never, likely=_likely, precision=load_settings().evaluation.precision_when_sure)
     words = dict(least=_least, out_of_place=_out_of_place, alike=_alike, near_colours=_near_colours, as_one=_as_one, base=clf.folder.name)
     along = nuisance(known).T

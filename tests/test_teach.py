@@ -1,12 +1,14 @@
 "New classes from a few photos: what is taught, what is refused, and what a saved folder is worth"
 import io, json, shutil, subprocess, sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
+from onnxruntime import InferenceSession
 from PIL import Image
 
 from conftest import root
@@ -16,9 +18,11 @@ from sneaker_classifier.app import InUse, Teaching
 from sneaker_classifier.data import labelled_items, met_before
 from sneaker_classifier.files import SneakerError
 from sneaker_classifier.guard import upload_folder
+from sneaker_classifier.images import fit_square
 from sneaker_classifier.predict import ModelError
 from sneaker_classifier.samples import draw_shoe, make_samples
-from sneaker_classifier.teach import _strangers, _sure_from, Look, known_shoes, look_at, photos_in, sneaker_teach, taught_rows, with_head
+from sneaker_classifier.teach import (_strangers, _sure_from, Look, give_way, known_shoes, look_at, photos_in, sneaker_teach,
+    taught_rows, with_head)
 
 new = ['my_runner', 'my_boot']
 
@@ -87,6 +91,29 @@ def test_strangers_are_photos_whose_class_was_left_out(clf, shoes):
     assert not len(_strangers(looks[:12], which[:12], known, clf.card['temperature'], True))
 
 
+@pytest.mark.parametrize('new, push, said', [
+    ([7., 6.], 3., [4.999, 3.999]),   # leads too little: second, by a hair
+    ([9., 7.], 1., [8., 6.]),         # leads by enough: first, by what is left
+    ([4., 2.], 3., [4., 2.]),         # does not lead: as it was
+    ([9., 7.], 0., [9., 7.])])
+def test_a_new_name_that_leads_too_little_comes_second(new, push, said):
+    assert np.allclose(give_way(np.array([new]), np.array([[5., 4.]]), push), [said])
+
+
+def test_the_network_gives_way_as_the_rows_do(clf, shoes):
+    looks,_ = look_at(clf, shoes)
+    known,which = known_shoes(clf),np.array([[*shoes].index(o.label) for o in looks])
+    rows = replace(taught_rows(looks, which, known, clf.card['temperature'], True, .95), push=2.)
+    session,square = InferenceSession(with_head(clf._network, rows)),fit_square(shoes['my_boot'][0], clf.card['detail'])
+    plain,given = (clf._run(o, square) for o in (clf._one_core, session))
+    new = plain[-1]@rows.weights.T+rows.bias
+
+    k = len(clf.labels)
+    said = give_way(new[None], plain[0][None], 2.)[0]
+    assert np.allclose(given[0], [*plain[0], *said], atol=.01)
+    assert np.allclose(given[1][k:].mean((1, 2)), said, atol=.01), 'the logit is the mean of the map'
+
+
 def test_saved_folder_is_one_like_any_other(folder, taught):
     loaded = SneakerClassifier.load(folder)
     shoe = draw_shoe('my_runner', 300, 64)
@@ -148,7 +175,7 @@ def test_two_hundred_classes(clf):
     looks = [Look('', '', '', '', (), rng.normal(centre, .1, (2, n)), np.zeros((2, 4)), None)
         for centre in rng.normal(size=(200, n)) for _ in range(3)]
     rows = taught_rows(looks, np.repeat(np.arange(200), 3), known, 1., False, .95)
-    network = with_head(clf._network, rows.weights, rows.bias, False)
+    network = with_head(clf._network, rows)
     assert onnx.load_from_string(network).graph.output[0].type.tensor_type.shape.dim[1].dim_value==200
 
 

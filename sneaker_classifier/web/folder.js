@@ -99,9 +99,19 @@ const renamed = data => changed(data, [node.output], o => {
 const widened = (data, classes) => changed(data, sizes, shape =>
     changed(shape, [size.dim], (o, nth) => nth === 1 ? field(size.value, classes) : o));
 
+/** _given_way
+ * @param {number} push @param {number} hair */
+const givenWay = (push, hair) => [stored('taught.classes', [1], BigInt64Array.of(1n)),
+    ...Object.entries({hair, least: 0, push}).map(([name, o]) => stored(`taught.${name}`, [], Float32Array.of(o))),
+    ...['taught', 'known'].map(o => made('ReduceMax', [`${o}.logits`, 'taught.classes'], `${o}.first`)),
+    made('Sub', ['taught.first', 'known.first'], 'taught.lead'), made('Add', ['taught.lead', 'taught.hair'], 'taught.ahead'),
+    made('Clip', ['taught.ahead', 'taught.least', 'taught.push'], 'taught.by'),
+    made('Unsqueeze', ['taught.by', 'taught.axes'], 'taught.by_map'),
+    made('Sub', ['taught.logits', 'taught.by'], 'beside.logits'), made('Sub', ['taught.evidence', 'taught.by_map'], 'beside.evidence')];
+
 /** with_head: the same network with further rows
- * @param {Bytes} network ONNX @param {Rows} rows @param {number} classes All of them */
-export function withHead(network, {weights, bias}, classes) {
+ * @param {Bytes} network ONNX @param {Rows} rows @param {number} classes All of them @param {number} hair */
+export function withHead(network, {weights, bias, push}, classes, hair) {
     const [w, b, axes, kernel] = ['weights', 'bias', 'axes', 'kernel'].map(o => `taught.${o}`);
     const added = [stored(w, [weights.length, weights[0].length], new Float32Array(weights.flatMap(o => [...o]))),
         stored(b, [bias.length], new Float32Array(bias)), stored(axes, [2], BigInt64Array.of(2n, 3n))];
@@ -109,8 +119,8 @@ export function withHead(network, {weights, bias}, classes) {
         const parts = fields(data), nodes = parts.filter(o => o.number === graph.node);
         const [grid] = nodes.filter(o => texts(o.data, node.output).includes('features')).flatMap(o => texts(o.data, node.input));
         const head = [made('Gemm', ['features', w, b], 'taught.logits', attribute('transB', 1)), made('Unsqueeze', [w, axes], kernel),
-            made('Conv', [grid, kernel, b], 'taught.evidence'),
-            ...answers.map(o => made('Concat', [`known.${o}`, `taught.${o}`], o, attribute('axis', 1)))];
+            made('Conv', [grid, kernel, b], 'taught.evidence'), ...givenWay(push, hair),
+            ...answers.map(o => made('Concat', [`known.${o}`, `beside.${o}`], o, attribute('axis', 1)))];
         const sized = (/** @type {Field} */ o) => o.number === graph.output && answers.includes(texts(o.data, named)[0]);
         const before = parts.map(o => o.number === graph.node ? field(graph.node, renamed(o.data))
             : sized(o) ? field(graph.output, widened(o.data, classes)) : o.whole);

@@ -76,7 +76,8 @@ export class Learner {
         if (looks.length) {
             const {shoes, basis} = await this.prepare();
             this.rows = taughtRows(looks, this.labels(), shoes, basis, card.temperature, teaching);
-            this.changed = withHead(new Uint8Array(model), this.rows, card.classes.length + this.labels().length);
+            this.changed = withHead(new Uint8Array(model), this.rows, card.classes.length + this.labels().length,
+                teaching.hair);
         }
         const next = await this.start.open(this.changed ?? model, this.card());
         this.network.close();

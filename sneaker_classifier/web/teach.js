@@ -1,14 +1,14 @@
 // New classes from a few photos each, as 15_teach.ipynb fits them and says how well they do. Nothing here knows of a browser.
 import {softmax} from './answers.js';
 
-/** @typedef {{weight_decay: number, steps: number, heaps: number, may_go_over: number, may_be_sure: number, strange_sure: number,
- *     doubt: number, never: number, least: number, out_of_place: number, alike: number, near_colours: number, likely: number,
+/** @typedef {{weight_decay: number, steps: number, heaps: number, hair: number, may_be_sure: number, strange_sure: number, doubt: number,
+ *     never: number, least: number, out_of_place: number, alike: number, near_colours: number, likely: number,
  *     precision: number}} Teaching Numbers from 15_teach.ipynb */
 /** @typedef {{features: Float32Array[], logits: Float32Array[], right: ArrayLike<number>, along: Float32Array[]}} Shoes Pictures that a
  *     model has kept back, and the directions in which features of one shoe differ most */
 /** @typedef {{label: string, features: Float32Array[], logits: Float32Array[], plain: number[] | null}} Seen A photo, as it is and
  *     mirrored, and the colour behind it, where that is plain */
-/** @typedef {{weights: Float64Array[], bias: number[], sureFrom: number, scores: number[][], sure: boolean[]}} Rows */
+/** @typedef {{weights: Float64Array[], bias: number[], push: number, sureFrom: number, scores: number[][], sure: boolean[]}} Rows */
 /** @typedef {{photos: number, found: number, sure: number, takenFor: [string, number][], odd: number[], advice: string[]}} Lesson
  *     `odd` are numbers of photos */
 
@@ -244,6 +244,13 @@ function first(values) {
 }
 const most = (/** @type {ArrayLike<number>} */ values) => values[first(values)];
 
+/** give_way
+ * @param {number[]} ours @param {number[]} known @param {number} push @param {Teaching} t */
+function giveWay(ours, known, push, t) {
+    const by = Math.min(Math.max(most(ours) - most(known) + t.hair, 0), push);
+    return ours.map(z => z - by);
+}
+
 /** _sure_from
  * @param {number[][]} ours @param {boolean[]} right @param {boolean[]} confident @param {number[][]} theirs
  * @param {number[]} strange @param {Teaching} t */
@@ -284,14 +291,17 @@ export function taughtRows(looks, labels, shoes, basis, temperature, t) {
     const asked = (i, heap, of = heaps) => of[heap].map(o => inner(basis.rows[i], o) + o[size]);
     const theirs = shoes.features.map((_, i) => asked(i, i%t.heaps));
     const over = theirs.map((o, i) => most(o) - most(shoes.logits[i])/temperature).filter((_, i) => shoes.right[i]);
-    const push = quantile(over, 1 - t.may_go_over), lower = (/** @type {number[]} */ o) => o.map(z => z - push);
-    const ours = looks.map((_, i) => lower(asked(known + 2*i, nth[i]%t.heaps)));
+    const push = Math.max(0, ...over), lower = (/** @type {number[]} */ o) => o.map(z => z - push);
+    const own = looks.map((_, i) => asked(known + 2*i, nth[i]%t.heaps)), ours = own.map(lower);
     const strange = parts > 1 ? looks.map((_, i) => most(lower(asked(known + 2*i, which[i]%parts, others)))) : [];
-    const scores = looks.map((o, i) => softmax([...ours[i], ...o.logits[0].map(z => z/temperature)], 1));
+    const scores = looks.map(({logits: [given]}, i) => {
+        const others = [...given].map(z => z/temperature);
+        return softmax([...giveWay(own[i], others, push, t), ...others], 1);
+    });
     const confident = scores.map(o => most(o) >= t.likely && first(o) < classes);
     const from = sureFrom(ours, scores.map((o, i) => first(o) === which[i]), confident, theirs.map(lower), strange, t);
     return {weights: rows.map(o => without(basis.weights(o.subarray(0, size)), shoes.along).map(z => z*temperature)),
-        bias: rows.map(o => (o[size] - push)*temperature), sureFrom: Math.min(from*temperature, t.never), scores,
+        bias: rows.map(o => o[size]*temperature), push: push*temperature, sureFrom: Math.min(from*temperature, t.never), scores,
         sure: confident.map((o, i) => o && most(ours[i]) >= from)};
 }
 
