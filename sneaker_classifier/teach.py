@@ -232,7 +232,7 @@ def _strangers(looks, which, known, temperature, beside):
     return highest
 
 # %% ../nbs/15_teach.ipynb #cd4c6e93
-_hair = .001          # by which a new name that leads too little is behind
+_hair = .001          # slope of what is left of too small a lead: enough to keep an order
 _may_be_sure = .01    # share of other shoes that are known
 _strange_sure = .05   # share of photos of new classes that were left out
 _doubt = 1.5          # mistakes more than were seen
@@ -246,9 +246,11 @@ def give_way(
     new:np.ndarray,   # (photos, new classes) logits
     known:np.ndarray, # (photos, known classes) logits
     push:float        # By how much the new must lead to come first
-)->np.ndarray:        # The new, lowered by as much as they lead, at most by the push
-    "What new rows say beside others. One that leads too little comes second, where a lower bias would lose it from among the first three"
-    return new-np.clip(new.max(1)-known.max(1)+_hair, 0, push)[:,None]
+)->np.ndarray:        # The new, each lowered by as much as it leads, at most by the push
+    "What new rows say beside others. One that leads too little comes next, where a lower bias would lose it from among the first three"
+    top = known.max(1, keepdims=True)
+    lead,ahead = new-top,new-top-push
+    return top+np.minimum(lead, np.maximum(ahead, _hair*ahead))
 
 def _own_temperature(z, which):
     "The temperature at which the right classes are most probable"
@@ -387,14 +389,13 @@ def _new_rows(graph, rows):
 
 def _given_way(graph, push):
     "`give_way`, and the maps lowered alike"
-    _store(graph, classes=np.int64([1]), hair=np.float32(_hair), least=np.float32(0), push=np.float32(push))
-    for o in ('taught', 'known'): _add(graph, 'ReduceMax', [f'{o}.logits', 'taught.classes'], f'{o}.first')
-    _add(graph, 'Sub', ['taught.first', 'known.first'], 'taught.lead')
-    _add(graph, 'Add', ['taught.lead', 'taught.hair'], 'taught.ahead')
-    _add(graph, 'Clip', ['taught.ahead', 'taught.least', 'taught.push'], 'taught.by')
-    _add(graph, 'Unsqueeze', ['taught.by', 'taught.axes'], 'taught.by_map')
-    _add(graph, 'Sub', ['taught.logits', 'taught.by'], 'beside.logits')
-    _add(graph, 'Sub', ['taught.evidence', 'taught.by_map'], 'beside.evidence')
+    _store(graph, classes=np.int64([1]), hair=np.float32(_hair), push=np.float32(push))
+    for op,inputs,output in [('ReduceMax', 'known.logits taught.classes', 'known.top'), ('Sub', 'taught.logits known.top', 'taught.lead'),
+            ('Sub', 'taught.lead taught.push', 'taught.ahead'), ('Mul', 'taught.ahead taught.hair', 'taught.next'),
+            ('Max', 'taught.ahead taught.next', 'taught.left'), ('Min', 'taught.lead taught.left', 'taught.said'),
+            ('Add', 'known.top taught.said', 'beside.logits'), ('Sub', 'taught.lead taught.said', 'taught.by'),
+            ('Unsqueeze', 'taught.by taught.axes', 'taught.by_map'), ('Sub', 'taught.evidence taught.by_map', 'beside.evidence')]:
+        _add(graph, op, inputs.split(), output)
 
 def with_head(
     network:bytes, # ONNX, as `sneaker-train` writes it

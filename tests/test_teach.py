@@ -92,9 +92,10 @@ def test_strangers_are_photos_whose_class_was_left_out(clf, shoes):
 
 
 @pytest.mark.parametrize('new, push, said', [
-    ([7., 6.], 3., [4.999, 3.999]),   # leads too little: second, by a hair
-    ([9., 7.], 1., [8., 6.]),         # leads by enough: first, by what is left
-    ([4., 2.], 3., [4., 2.]),         # does not lead: as it was
+    ([7., 6.], 3., [4.999, 4.998]),   # both lead too little: second and third, by a hair
+    ([9., 7.], 1., [8., 6.]),         # lead by enough: first, by what is left
+    ([9., 6.], 3., [6., 4.998]),      # one does
+    ([4., 2.], 3., [4., 2.]),         # do not lead: as they were
     ([9., 7.], 0., [9., 7.])])
 def test_a_new_name_that_leads_too_little_comes_second(new, push, said):
     assert np.allclose(give_way(np.array([new]), np.array([[5., 4.]]), push), [said])

@@ -102,12 +102,12 @@ const widened = (data, classes) => changed(data, sizes, shape =>
 /** _given_way
  * @param {number} push @param {number} hair */
 const givenWay = (push, hair) => [stored('taught.classes', [1], BigInt64Array.of(1n)),
-    ...Object.entries({hair, least: 0, push}).map(([name, o]) => stored(`taught.${name}`, [], Float32Array.of(o))),
-    ...['taught', 'known'].map(o => made('ReduceMax', [`${o}.logits`, 'taught.classes'], `${o}.first`)),
-    made('Sub', ['taught.first', 'known.first'], 'taught.lead'), made('Add', ['taught.lead', 'taught.hair'], 'taught.ahead'),
-    made('Clip', ['taught.ahead', 'taught.least', 'taught.push'], 'taught.by'),
-    made('Unsqueeze', ['taught.by', 'taught.axes'], 'taught.by_map'),
-    made('Sub', ['taught.logits', 'taught.by'], 'beside.logits'), made('Sub', ['taught.evidence', 'taught.by_map'], 'beside.evidence')];
+    stored('taught.hair', [], Float32Array.of(hair)), stored('taught.push', [], Float32Array.of(push)),
+    made('ReduceMax', ['known.logits', 'taught.classes'], 'known.top'), made('Sub', ['taught.logits', 'known.top'], 'taught.lead'),
+    made('Sub', ['taught.lead', 'taught.push'], 'taught.ahead'), made('Mul', ['taught.ahead', 'taught.hair'], 'taught.next'),
+    made('Max', ['taught.ahead', 'taught.next'], 'taught.left'), made('Min', ['taught.lead', 'taught.left'], 'taught.said'),
+    made('Add', ['known.top', 'taught.said'], 'beside.logits'), made('Sub', ['taught.lead', 'taught.said'], 'taught.by'),
+    made('Unsqueeze', ['taught.by', 'taught.axes'], 'taught.by_map'), made('Sub', ['taught.evidence', 'taught.by_map'], 'beside.evidence')];
 
 /** with_head: the same network with further rows
  * @param {Bytes} network ONNX @param {Rows} rows @param {number} classes All of them @param {number} hair */

@@ -247,8 +247,8 @@ const most = (/** @type {ArrayLike<number>} */ values) => values[first(values)];
 /** give_way
  * @param {number[]} ours @param {number[]} known @param {number} push @param {Teaching} t */
 function giveWay(ours, known, push, t) {
-    const by = Math.min(Math.max(most(ours) - most(known) + t.hair, 0), push);
-    return ours.map(z => z - by);
+    const top = most(known);
+    return ours.map(z => top + Math.min(z - top, Math.max(z - top - push, t.hair*(z - top - push))));
 }
 
 /** _sure_from
