@@ -229,7 +229,9 @@ def labels(self:SneakerClassifier)->list: return list(self.classes)
 def brands(self:SneakerClassifier)->list: return sorted({c.brand for c in self.classes.values()})
 
 @patch
-def __repr__(self:SneakerClassifier): return f'SneakerClassifier {self.folder.name}: {len(self.labels)} models of {len(self.brands)} brands'
+def __repr__(self:SneakerClassifier):
+    brands = len(self.brands)
+    return f'SneakerClassifier {self.folder.name}: {len(self.labels)} models of {brands} brand{"s"*(brands!=1)}'
 
 # %% ../nbs/03_predict.ipynb #91e37efa
 class CurrentModel:

@@ -220,23 +220,8 @@ def _left_out(looks, which, known, temperature, beside):
         theirs[heap_known==h] = known.features[heap_known==h]@weights.T+bias
     return ours, theirs
 
-# %% ../nbs/15_teach.ipynb #15strange
-def _strangers(looks, which, known, temperature, beside):
-    "The highest logit for each photo from rows that were fitted without its class; nothing where there is but one"
-    parts,highest = min(_heaps, which.max()+1),np.zeros(len(looks))
-    if parts<2: return highest[:0]
-    for h in range(parts):
-        out = which%parts==h
-        weights,bias = _fit_on(looks, which, known, ~out, np.full(len(known.logits), True), temperature, beside)
-        for i in np.flatnonzero(out): highest[i] = (looks[i].features[0]@weights.T+bias).max()
-    return highest
-
-# %% ../nbs/15_teach.ipynb #cd4c6e93
+# %% ../nbs/15_teach.ipynb #15giveway
 _hair = .001          # slope of what is left of too small a lead: enough to keep an order
-_may_be_sure = .01    # share of other shoes that are known
-_strange_sure = .05   # share of photos of new classes that were left out
-_doubt = 1.5          # mistakes more than were seen
-_never = 1e5          # a logit that none reaches
 
 def _push(theirs, known, temperature):
     "By how much new rows must lead for no known picture that was named rightly to go over"
@@ -251,6 +236,27 @@ def give_way(
     top = known.max(1, keepdims=True)
     lead,ahead = new-top,new-top-push
     return top+np.minimum(lead, np.maximum(ahead, _hair*ahead))
+
+def _beside(new, looks, push, temperature):
+    z = np.stack([o.logits[0] for o in looks])/temperature
+    return np.concatenate([give_way(new, z, push), z], 1)
+
+# %% ../nbs/15_teach.ipynb #15strange
+def _strangers(looks, which, known, temperature, beside):
+    "The highest logit for each photo from rows that were fitted without its class; nothing where there is but one"
+    parts,highest = min(_heaps, which.max()+1),np.zeros(len(looks))
+    if parts<2: return highest[:0]
+    for h in range(parts):
+        out = which%parts==h
+        weights,bias = _fit_on(looks, which, known, ~out, np.full(len(known.logits), True), temperature, beside)
+        for i in np.flatnonzero(out): highest[i] = (looks[i].features[0]@weights.T+bias).max()
+    return highest
+
+# %% ../nbs/15_teach.ipynb #cd4c6e93
+_may_be_sure = .01    # share of other shoes that are known
+_strange_sure = .05   # share of photos of new classes that were left out
+_doubt = 1.5          # mistakes more than were seen
+_never = 1e5          # a logit that none reaches
 
 def _own_temperature(z, which):
     "The temperature at which the right classes are most probable"
@@ -282,7 +288,15 @@ class Rows:
 # %% ../nbs/15_teach.ipynb #15rowsof
 # Threads of numpy and of scipy wait for each other: alone, one is several times as fast.
 @threadpool_limits.wrap(limits=1, user_api='blas')
-def taught_rows(looks, which, known, temperature, beside, precision):
+def taught_rows(
+    looks:list,        # A `Look` for each photo
+    which:np.ndarray,  # (photos,) number of the class that it shows
+    known:KnownShoes,
+    temperature:float, # Of the rows that are there
+    beside:bool,       # Beside these, or alone?
+    precision:float    # Share of sure answers that should be right
+)->Rows:
+    "Rows for new classes; all that is chosen is chosen on answers to photos and pictures that were left out"
     along = nuisance(known)
     looks = [replace(o, features=without(o.features, along)) for o in looks]
     known = replace(known, features=without(known.features, along))
@@ -290,18 +304,14 @@ def taught_rows(looks, which, known, temperature, beside, precision):
     strange = _strangers(looks, which, known, temperature, beside)
     weights,bias = _fit_on(looks, which, known, np.full(len(looks), True), np.full(len(known.logits), True), temperature, beside)
     weights = without(weights, along)   # to weigh features that have them
-    if beside:
-        push = _push(theirs, known, temperature)
-        z = np.stack([o.logits[0] for o in looks])/temperature
-        z = np.concatenate([give_way(ours, z, push), z], 1)
-        ours,theirs,strange = ours-push,theirs-push,strange-push   # as they are where one comes first
-    else: z = ours/_own_temperature(ours, which)
-    scores = softmax(z)
-    confident = likely(scores.max(1)) & (z.argmax(1)<=which.max())
+    push = _push(theirs, known, temperature) if beside else 0
+    own = temperature if beside else _own_temperature(ours, which)
+    z = _beside(ours, looks, push, temperature) if beside else ours/own
+    confident = likely(softmax(z).max(1)) & (z.argmax(1)<=which.max())
+    ours,theirs,strange = ours-push,theirs-push,strange-push   # as they are where one comes first
     sure_from = _sure_from(ours, z.argmax(1)==which, confident, theirs, strange, precision)
-    sure = confident & (ours.max(1)>=sure_from)
-    if not beside: return Rows(weights, bias, None, _own_temperature(ours, which), sure_from, scores, sure)
-    return Rows(weights*temperature, bias*temperature, push*temperature, temperature, min(sure_from*temperature, _never), scores, sure)
+    sure,scale = confident & (ours.max(1)>=sure_from),temperature if beside else 1
+    return Rows(weights*scale, bias*scale, push*scale if beside else None, own, min(sure_from*scale, _never), softmax(z), sure)
 
 # %% ../nbs/15_teach.ipynb #26ab5234
 _out_of_place = .1   # probability of its own class, below which a photo looks out of place
@@ -354,6 +364,7 @@ def lesson(
 
 @patch
 def __str__(self:Lesson):
+    "How well it was taught, and what would help, in sentences"
     said = f'{self.label}: {self.photos} photos; asked of what the others taught, {self.found:.0%} are found, {self.sure:.0%} surely.'
     if self.taken_for: said += ' Others are taken for '+', '.join(f'{o} ({n})' for o,n in self.taken_for[:3])+'.'
     if self.out_of_place: said += f' These look out of place: {", ".join(self.out_of_place)}.'
@@ -397,6 +408,7 @@ def _given_way(graph, push):
             ('Unsqueeze', 'taught.by taught.axes', 'taught.by_map'), ('Sub', 'taught.evidence taught.by_map', 'beside.evidence')]:
         _add(graph, op, inputs.split(), output)
 
+# %% ../nbs/15_teach.ipynb #15withhead
 def with_head(
     network:bytes, # ONNX, as `sneaker-train` writes it
     rows:Rows      # Where they have a push, below the rows that are there; else in their place

@@ -85,7 +85,7 @@ def test_strangers_are_photos_whose_class_was_left_out(clf, shoes):
 
     strange = _strangers(looks, which, known, clf.card['temperature'], True)
     rows = taught_rows(looks, which, known, clf.card['temperature'], True, .95)
-    own = np.array([(rows.weights@o.features[0]+rows.bias)[k] for o,k in zip(looks, which)])
+    own = np.array([(rows.weights@o.features[0]+rows.bias)[k] for o,k in zip(looks, which)])/rows.temperature
 
     assert len(strange)==len(looks) and np.median(strange)<np.median(own)
     assert not len(_strangers(looks[:12], which[:12], known, clf.card['temperature'], True))

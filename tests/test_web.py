@@ -581,7 +581,8 @@ def test_rows_and_words_are_those_of_python(n, precision, page, clf, looks):
     found = page.evaluate(call, [given, {**web.teaching(clf)[0], 'precision':precision}, clf.card['temperature'], shoes])
 
     assert np.linalg.norm(found['weights']-rows.weights)<.02*np.linalg.norm(rows.weights)
-    assert np.allclose(found['bias'], rows.bias, atol=.1) and (found['push'], found['sureFrom'])==pytest.approx((rows.push, rows.sure_from), abs=.1)
+    assert np.allclose(found['bias'], rows.bias, atol=.1)
+    assert (found['push'], found['sureFrom'])==pytest.approx((rows.push, rows.sure_from), abs=.1)
     assert np.abs(np.array(found['scores'])-rows.scores).max()<.05 and (np.array(found['sure'])==rows.sure).mean()>.95
     assert (rows.sure.sum()>0)==(n==20)
     for label,o in zip(labels, found['lessons']):
