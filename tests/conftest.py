@@ -18,6 +18,10 @@ if workers := int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 0)):
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, usable_cores()//workers)))
 
 
+def pytest_xdist_auto_num_workers():
+    "One process more than there are cores, since many tests wait for a browser or for another process"
+    return usable_cores()+1
+
 def pytest_collection_modifyitems(items):
     "What tests of one file share is made once, by one process; notebooks have nothing to share"
     for o in items:
