@@ -22,10 +22,14 @@ def pytest_xdist_auto_num_workers():
     "One process more than there are cores, since many tests wait for a browser or for another process"
     return usable_cores()+1
 
+# Begun last, each of these would keep one process busy while the others have nothing left.
+longest = ['notebook_runs[10_train]', 'test_scale', 'notebook_runs[13_update]', 'test_web', 'test_commands']
+
 def pytest_collection_modifyitems(items):
     "What tests of one file share is made once, by one process; notebooks have nothing to share"
     for o in items:
         if o.path.stem!='test_project': o.add_marker(pytest.mark.xdist_group(o.path.stem))
+    items.sort(key=lambda o: next((i for i,name in enumerate(longest) if name in o.nodeid), len(longest)))
 
 
 def absent(what):
