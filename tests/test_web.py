@@ -609,6 +609,7 @@ def test_names_are_labels_in_python_too(page):
 def test_teaching(browser, host, clf):
     page = opened(browser, host, viewport=dict(width=1000, height=900))
     ready(page)
+    page.evaluate('navigator.serviceWorker.ready.then(() => 0)')   # until then files are fetched to be kept
     before = len(page.asked)
     hostile = [dict(name=f'{o}.jpg', mimeType='image/jpeg', buffer=data) for o,(data,_) in bad.items()]
     said = teach(page, 'My Boot', [*files_of(drawn('my_boot', 8)), *hostile, *files_of(drawn('my_boot', 1), 'copy')])
@@ -625,7 +626,6 @@ def test_teaching(browser, host, clf):
     assert {o.rpartition('/')[2] for o in page.asked[before:]}<={'shoes.bin'}
 
     # Kept, without a connection too
-    page.evaluate('navigator.serviceWorker.ready.then(() => 0)')
     page.context.set_offline(True)
     page.reload()
     ready(page)
